@@ -56,6 +56,9 @@ const goal = 'a goal (distinct, same, in, near, spread)';
 const key = 'a label key (such as zone or topology.kubernetes.io/zone)';
 const value = 'a label value (letters, digits, "-", "_" and ".", at most 63)';
 
+const many = (n: number, text: (i: number) => string, separator: string) =>
+  Array.from({ length: n }, (_, i) => text(i)).join(separator);
+
 describe('PlacementSyntaxError', () => {
   test.each([
     // [expression, column, the rest of the message]
@@ -134,8 +137,6 @@ describe('PlacementSyntaxError', () => {
   });
 
   test('limits the number of rules and values to what the CRD stores', () => {
-    const many = (n: number, text: (i: number) => string, separator: string) =>
-      Array.from({ length: n }, (_, i) => text(i)).join(separator);
     expect(parsePlacement(many(16, (i) => `exists(l${i})`, ';')).constraints).toHaveLength(16);
     expect(failure(many(17, (i) => `exists(l${i})`, ';')).expected).toBe('at most 16 constraints');
     expect(failure(many(17, (i) => `prefer near(client, l${i})`, ';')).expected).toBe('at most 16 goals');

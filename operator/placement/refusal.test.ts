@@ -106,10 +106,9 @@ describe('no node fits', () => {
   });
 });
 
-describe('too few nodes or domains for all replicas', () => {
-  const racks = (...pairs: readonly [string, string][]) =>
-    pairs.map(([zone, rack], i) => node(`n${i}`, { zone, rack }));
+const racks = (...pairs: readonly [string, string][]) => pairs.map(([zone, rack], i) => node(`n${i}`, { zone, rack }));
 
+describe('too few nodes or domains for all replicas', () => {
   test.each<[string, PlaceRequest, string]>([
     [
       'too few domains',

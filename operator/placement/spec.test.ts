@@ -1,9 +1,13 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
+import { Ajv } from 'ajv';
+import { load } from 'js-yaml';
 import { random } from './fixtures.ts';
 import type { Random } from './fixtures.ts';
 import { formatPlacement } from './format.ts';
 import { parsePlacement } from './parse.ts';
 import { fromSpec, PlacementSpecError, toSpec } from './spec.ts';
+import { limits, weights } from './types.ts';
 import type { Constraint, Goal, GoalRule, Placement } from './types.ts';
 
 describe('the expression and the structure mean the same', () => {
@@ -32,6 +36,39 @@ describe('the expression and the structure mean the same', () => {
         { weight: 10, spread: { resource: 'capacity' } },
       ],
     });
+  });
+});
+
+const rules = (count: number) => Array.from({ length: count }, () => ({ exists: { label: 'a' } }));
+const values = (count: number) => [{ in: { label: 'a', values: Array.from({ length: count }, (_, i) => `v${i}`) } }];
+const near = (weight: number, count = 1) => Array.from({ length: count }, () => ({ weight, near: {} }));
+
+describe('the CRD', () => {
+  const file = new URL('../../crds/replicatedvolumes.yaml', import.meta.url);
+  const valid = new Ajv({ strict: false, formats: { int32: true } }).compile(
+    placementSchema(load(readFileSync(file, 'utf8'))),
+  );
+
+  test('stores every placement that the expression allows', () => {
+    for (let seed = 1; seed <= 200; seed += 1) {
+      const spec = toSpec(randomPlacement(random(seed)));
+      expect({ spec, valid: valid(spec), errors: valid.errors }).toEqual({ spec, valid: true, errors: null });
+    }
+  });
+
+  test('has the limits of the expression', () => {
+    expect([limits.constraints, limits.constraints + 1].map((n) => valid({ constraints: rules(n) }))).toEqual([
+      true,
+      false,
+    ]);
+    expect([limits.values, limits.values + 1].map((n) => valid({ constraints: values(n) }))).toEqual([true, false]);
+    expect([limits.goals, limits.goals + 1].map((n) => valid({ goals: near(10, n) }))).toEqual([true, false]);
+    expect([0, weights.lowest, weights.highest, 101].map((n) => valid({ goals: near(n) }))).toEqual([
+      false,
+      true,
+      true,
+      false,
+    ]);
   });
 });
 
@@ -136,4 +173,20 @@ function randomGoal(r: Random): Goal {
     { kind: 'spread', resource: 'capacity' },
   ]);
   return { ...rule, weight: r.pick([1, 10, 10, 50, 100]) };
+}
+
+interface Crd {
+  readonly spec: { readonly versions: readonly { readonly schema: { readonly openAPIV3Schema: Schema } }[] };
+}
+
+interface Schema {
+  readonly properties?: Readonly<Record<string, Schema>>;
+}
+
+function placementSchema(crd: unknown): Schema {
+  const schema = (crd as Crd).spec.versions[0]?.schema.openAPIV3Schema.properties?.['spec']?.properties?.['placement'];
+  if (schema === undefined) {
+    throw new Error('the CRD has no spec.placement');
+  }
+  return schema;
 }

@@ -97,6 +97,6 @@ function capacityReason({ pool }: Eligible, eligible: readonly Eligible[]): stri
     return amount;
   }
   const ahead = eligible.filter((other) => freeBytes(other.pool) > free).length;
-  const rank = ahead === 0 ? 'most' : `${ordinal(ahead + 1)} most`;
-  return `${amount}, ${rank} of the ${eligible.length} candidates`;
+  const best = free >= 0 ? 'most' : 'least';
+  return `${amount}, ${ahead === 0 ? best : ordinal(ahead + 1)} of the ${eligible.length} candidates`;
 }
