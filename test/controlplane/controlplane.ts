@@ -156,15 +156,11 @@ async function startEtcd(binaries: ControlPlaneBinaries, dir: string, port: numb
     'etcd',
     binaries.etcd,
     [
-      ...['--name=lab', `--data-dir=${path.join(dir, 'etcd')}`, '--unsafe-no-fsync', '--log-level=warn'],
-      ...[`--listen-client-urls=${url}`, `--advertise-client-urls=${url}`],
-      ...[
-        `--listen-peer-urls=${peerUrl}`,
-        `--initial-advertise-peer-urls=${peerUrl}`,
-        `--initial-cluster=lab=${peerUrl}`,
-      ],
+      ['--name=lab', `--data-dir=${path.join(dir, 'etcd')}`, '--unsafe-no-fsync', '--log-level=warn'],
+      [`--listen-client-urls=${url}`, `--advertise-client-urls=${url}`],
+      [`--listen-peer-urls=${peerUrl}`, `--initial-advertise-peer-urls=${peerUrl}`, `--initial-cluster=lab=${peerUrl}`],
       '--initial-cluster-token=lab',
-    ],
+    ].flat(),
     { logFile: path.join(dir, 'etcd.log') },
   );
   const deadline = performance.now() + 30_000;
@@ -244,8 +240,14 @@ async function readyStatus(target: Target): Promise<number> {
   return await new Promise<number>((resolve) => {
     const asked = request(
       {
-        ...{ host: target.host, port: target.port, path: '/readyz', agent: false, timeout: 5000 },
-        ...{ ca: target.pki.caPem, cert: target.admin.certPem, key: target.admin.keyPem },
+        host: target.host,
+        port: target.port,
+        path: '/readyz',
+        agent: false,
+        timeout: 5000,
+        ca: target.pki.caPem,
+        cert: target.admin.certPem,
+        key: target.admin.keyPem,
       },
       (response) => {
         response.resume();

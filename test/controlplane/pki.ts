@@ -63,10 +63,12 @@ export async function createPki(dir: string): Promise<Pki> {
     const certFile = `${base}.crt`;
     await writeFile(`${base}.ext`, extensions);
     await openssl(['req', ...P256, '-keyout', keyFile, '-out', `${base}.csr`, '-subj', subject]);
-    await openssl([
-      ...['x509', '-req', '-in', `${base}.csr`, '-CA', caFile, '-CAkey', caKey, '-days', DAYS],
-      ...['-set_serial', `0x${base.slice(-12)}`, '-extfile', `${base}.ext`, '-out', certFile],
-    ]);
+    await openssl(
+      [
+        ['x509', '-req', '-in', `${base}.csr`, '-CA', caFile, '-CAkey', caKey, '-days', DAYS],
+        ['-set_serial', `0x${base.slice(-12)}`, '-extfile', `${base}.ext`, '-out', certFile],
+      ].flat(),
+    );
     return { certFile, keyFile };
   };
   return {
