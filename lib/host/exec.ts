@@ -15,6 +15,8 @@ export interface ExecOptions {
   /** Exit codes that are not errors. Default `[0]`. */
   readonly ok?: readonly number[];
   readonly env?: Readonly<Record<string, string>>;
+  /** `latin1` keeps binary output: one character a byte. Default `utf8`. */
+  readonly encoding?: 'utf8' | 'latin1';
 }
 
 /** A command that could not be started, ran too long, or ended with an exit code that was not expected. */
@@ -38,7 +40,7 @@ export type Exec = (command: string, args: readonly string[], options?: ExecOpti
  * @throws ExecError when it cannot be started, is too slow, or its exit code is not in `options.ok`.
  */
 export const run: Exec = (command, args, options = {}) => {
-  const { timeoutMs = 30_000, input, ok = [0], env } = options;
+  const { timeoutMs = 30_000, input, ok = [0], env, encoding = 'utf8' } = options;
   const line = [command, ...args].join(' ');
   return new Promise((resolve, reject) => {
     const child = spawn(command, [...args], {
@@ -54,7 +56,7 @@ export const run: Exec = (command, args, options = {}) => {
       // A process in uninterruptible sleep can't be killed; the caller must not hang with it.
       reject(new ExecError(`${line}: no answer within ${timeoutMs} ms`, line));
     }, timeoutMs);
-    child.stdout.setEncoding('utf8').on('data', (chunk: string) => (stdout += chunk));
+    child.stdout.setEncoding(encoding).on('data', (chunk: string) => (stdout += chunk));
     child.stderr.setEncoding('utf8').on('data', (chunk: string) => (stderr += chunk));
     child.on('error', (error) => {
       clearTimeout(timer);

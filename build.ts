@@ -1,0 +1,44 @@
+// Bundles each program into one file under dist/, which is what ships and what the lab runs.
+import { mkdir, rm } from 'node:fs/promises';
+import { build } from 'esbuild';
+
+/** Programs by the name of their bundle. */
+const programs: Readonly<Record<string, string>> = {
+  operator: 'operator/main.ts',
+  'csi-driver': 'csi-driver/main.ts',
+  'csi-call': 'csi-driver/call.ts',
+  'storage-agent': 'storage-agent/main.ts',
+  writer: 'test/lab/guest/writer.ts',
+};
+
+const wanted = process.argv.slice(2);
+const unknown = wanted.filter((name) => !(name in programs));
+if (unknown.length > 0) {
+  console.error(`unknown program ${unknown.join(', ')}; there are: ${Object.keys(programs).join(', ')}`);
+  process.exit(2);
+}
+if (wanted.length === 0) await rm('dist', { recursive: true, force: true });
+await mkdir('dist', { recursive: true });
+await Promise.all(
+  Object.entries(programs)
+    .filter(([name]) => wanted.length === 0 || wanted.includes(name))
+    .map(([name, entry]) =>
+      build({
+        entryPoints: [entry],
+        outfile: `dist/${name}.mjs`,
+        bundle: true,
+        platform: 'node',
+        format: 'esm',
+        target: 'node24',
+        minifySyntax: true,
+        minifyWhitespace: true,
+        keepNames: false,
+        legalComments: 'none',
+        logLevel: 'warning',
+        // Some dependencies are CommonJS and call require() for Node's own modules.
+        banner: {
+          js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url); const __filename = import.meta.filename, __dirname = import.meta.dirname;",
+        },
+      }),
+    ),
+);

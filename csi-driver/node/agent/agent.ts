@@ -1,0 +1,131 @@
+import { readFile } from 'node:fs/promises';
+import type { ReplicatedVolume, VolumeConnection } from '../../../lib/api/index.ts';
+import { arrayName, arrayPrefix, clientLeaseName } from '../../../lib/api/names.ts';
+import { run } from '../../../lib/host/exec.ts';
+import { kinds, resource, type KubeConnection } from '../../../lib/kube/client.ts';
+import { createEventRecorder } from '../../../lib/kube/events.ts';
+import { createInformer } from '../../../lib/kube/informer.ts';
+import { startHeartbeat } from '../../../lib/kube/lease.ts';
+import type { Logger } from '../../../lib/log.ts';
+import { fenceArray, listArrays } from './fence.ts';
+import { VolumeLoop } from './loop.ts';
+import { observeHost, type HostFacts } from './observe.ts';
+
+const MODULES = ['nvme-tcp', 'raid1', 'dm-multipath', 'dm-round-robin'];
+/** What the kernel has is looked at again when it is older than this. */
+const HOST_FACTS_MS = 50;
+const FENCE_RETRY_MS = 500;
+
+export interface ClientAgentOptions {
+  readonly node: string;
+  readonly connection: KubeConnection;
+  readonly namespace: string;
+  readonly leaseDurationMs: number;
+  readonly log: Logger;
+}
+
+export interface ClientAgent {
+  /** Stops watching. Arrays, legs and I/O stay as they are. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts the client agent of this node: the keeper of the write gate. It holds one loop per VolumeConnection of the
+ * node, and takes arrays away that the API no longer grants to it.
+ */
+export async function startClientAgent(options: ClientAgentOptions): Promise<ClientAgent> {
+  const { node, connection, namespace, leaseDurationMs, log } = options;
+  for (const module of MODULES) await run('modprobe', [module]);
+  const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
+  const volumes = resource(connection, kinds.replicatedVolumes);
+  const connections = resource(connection, kinds.volumeConnections);
+  const recorder = createEventRecorder(connection, 'client-agent');
+  const loops = new Map<string, { loop: VolumeLoop; done: Promise<void> }>();
+  const hostFacts = sharedHostFacts();
+  let stopping = false;
+
+  const volumeInformer = createInformer<ReplicatedVolume>(connection, kinds.replicatedVolumes, {
+    fieldSelector: `status.attachment.node=${node}`,
+    log,
+    onChange: (volume) => loops.get(`${volume.metadata.name}.${node}`)?.loop.wake(),
+  });
+  const connectionInformer = createInformer<VolumeConnection>(connection, kinds.volumeConnections, {
+    fieldSelector: `spec.node=${node}`,
+    log,
+    onChange: (object, _previous, gone) => {
+      const known = loops.get(object.metadata.name);
+      if (known) known.loop.wake();
+      else if (!gone && !stopping) begin(object);
+    },
+  });
+
+  function begin(object: VolumeConnection): void {
+    const name = object.metadata.name;
+    const loop = new VolumeLoop(object, {
+      node,
+      bootId,
+      volumes,
+      connections,
+      log,
+      event: (volume, type, reason, message) => recorder.event(volume, type, reason, message),
+      observeHost: hostFacts,
+      cachedVolume: (volume) => volumeInformer.get(volume),
+      cachedConnection: (wanted) => connectionInformer.get(wanted),
+    });
+    const done = loop.run().finally(() => {
+      loops.delete(name);
+      // A new connection of the same name may have appeared while the old one was being released.
+      const next = connectionInformer.get(name);
+      if (!stopping && next && next.metadata.uid !== object.metadata.uid) begin(next);
+    });
+    loops.set(name, { loop, done });
+  }
+
+  const heartbeat = startHeartbeat({
+    leases: resource(connection, kinds.leases, namespace),
+    name: clientLeaseName(node),
+    holder: node,
+    durationMs: leaseDurationMs,
+    log,
+  });
+  volumeInformer.start();
+  connectionInformer.start();
+  const sweeping = sweep();
+
+  /** Arrays that no connection of the API speaks for were taken from us while we were away. */
+  async function sweep(): Promise<void> {
+    await Promise.all([volumeInformer.synced(), connectionInformer.synced()]);
+    const ours = new Set(connectionInformer.list().map((object) => arrayName(object.spec.volumeUid)));
+    let left = (await listArrays(arrayPrefix)).filter((name) => !ours.has(name));
+    while (left.length > 0 && !stopping) {
+      const still: string[] = [];
+      for (const name of left) if (await fenceArray(name, log)) still.push(name);
+      left = still;
+      if (left.length > 0) await new Promise((resolve) => setTimeout(resolve, FENCE_RETRY_MS));
+    }
+  }
+  sweeping.catch((error: unknown) => log.error('sweep failed', { error: String(error) }));
+
+  return {
+    async stop() {
+      stopping = true;
+      for (const { loop } of loops.values()) loop.stop();
+      await Promise.all([...loops.values()].map(({ done }) => done));
+      await Promise.all([volumeInformer.stop(), connectionInformer.stop(), heartbeat.stop()]);
+    },
+  };
+}
+
+/** One look at the kernel serves all loops that ask within a moment. */
+function sharedHostFacts(): () => Promise<HostFacts> {
+  let takenMs = -Infinity;
+  let facts: Promise<HostFacts> | undefined;
+  return () => {
+    const nowMs = performance.now();
+    if (!facts || nowMs - takenMs > HOST_FACTS_MS) {
+      takenMs = nowMs;
+      facts = observeHost();
+    }
+    return facts;
+  };
+}

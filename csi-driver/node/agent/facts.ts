@@ -1,0 +1,81 @@
+import type { MdArray, MdMember } from '../../../lib/host/md.ts';
+import type { NvmeController, NvmeNamespace } from '../../../lib/host/nvme.ts';
+import type { Valve } from '../../../lib/host/valve.ts';
+
+/** What is known of one leg at one moment: what the API wants, what it has recorded, what the kernel has. */
+export interface LegFacts {
+  /** Name of the VolumeReplica. */
+  readonly replica: string;
+  readonly uid: string;
+  /** Names the leg: a replica whose storage node was booted again comes back under another NQN, as another leg. */
+  readonly nqn: string;
+  readonly address: string;
+  readonly port: number;
+  /** The VolumeConnection lists it. */
+  readonly desired: boolean;
+  /** The in-sync set names it. */
+  readonly recorded: boolean;
+  /** The running array's bitmap knows all that it lacks (same client boot, same epoch, same boot of its storage node). */
+  readonly bitmapCovers: boolean;
+  readonly controller: NvmeController | undefined;
+  readonly namespace: NvmeNamespace | undefined;
+  readonly valve: Valve | undefined;
+  /** The valve has given its path up, although the controller lives again. */
+  readonly pathFailed: boolean;
+  readonly member: MdMember | undefined;
+  /** How long ago the leg last proved that it works. */
+  readonly quietMs: number;
+  /** For how long it has worked without a pause. */
+  readonly goodForMs: number;
+  /** A connect or disconnect of this leg is under way. */
+  readonly busy: boolean;
+  /** It may not join before this long has passed (it failed a moment ago). */
+  readonly joinInMs: number;
+}
+
+/** What is known of one volume on this client node. */
+export interface ConnectionFacts {
+  /** Whose turn the record says it is: ours, not yet (the caches lag), or somebody else's. */
+  readonly grant: 'Ours' | 'NotYet' | 'Lost';
+  /** The VolumeConnection is being deleted: release the volume. */
+  readonly releasing: boolean;
+  readonly legTimeoutMs: number;
+  readonly raidDisks: number;
+  /** The array was stopped in order the last time, so the in-sync legs are identical. */
+  readonly clean: boolean;
+  readonly array: MdArray | undefined;
+  /** How long this agent has tried to start the array. */
+  readonly startingForMs: number;
+  /** Mount points of the array's device. */
+  readonly mountPoints: readonly string[];
+  /** The stable device path exists and points to the array. */
+  readonly linked: boolean;
+  readonly legs: readonly LegFacts[];
+  /** Names in the record's in-sync set that are no leg here. */
+  readonly recordedElsewhere: readonly string[];
+}
+
+/** One effect on the kernel or the record, on the leg with that NQN. Each may be tried again at any time. */
+export type Action =
+  | { readonly kind: 'Connect'; readonly nqn: string }
+  | { readonly kind: 'Disconnect'; readonly nqn: string }
+  | { readonly kind: 'SwapValve'; readonly nqn: string }
+  | { readonly kind: 'ReinstatePath'; readonly nqn: string }
+  | { readonly kind: 'Assemble'; readonly nqns: readonly string[]; readonly resyncStart: 'none' | '0' }
+  | { readonly kind: 'Link' }
+  | { readonly kind: 'MarkActive' }
+  | { readonly kind: 'Drop'; readonly nqn: string; readonly record: boolean; readonly reason: string }
+  | { readonly kind: 'RemoveMember'; readonly nqn: string }
+  | { readonly kind: 'Join'; readonly nqn: string; readonly slot: number; readonly sync: 'Bitmap' | 'Full' }
+  | { readonly kind: 'RecordJoined'; readonly nqn: string }
+  | { readonly kind: 'Stop' }
+  | { readonly kind: 'FinishRelease' }
+  | { readonly kind: 'Fence' };
+
+export type Phase = 'Connecting' | 'Connected' | 'Waiting' | 'Releasing' | 'Fenced' | 'Failed';
+
+export interface Plan {
+  readonly actions: readonly Action[];
+  readonly phase: Phase;
+  readonly message: string;
+}

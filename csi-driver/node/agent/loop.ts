@@ -1,0 +1,228 @@
+import type { ReplicatedVolume, VolumeConnection } from '../../../lib/api/index.ts';
+import { CLIENT_AGENT_FINALIZER } from '../../../lib/api/names.ts';
+import { KubeError, type Resource } from '../../../lib/kube/client.ts';
+import { removeFinalizer } from '../../../lib/kube/finalizer.ts';
+import type { Logger } from '../../../lib/log.ts';
+import { execute } from './execute.ts';
+import type { Action, ConnectionFacts } from './facts.ts';
+import { VolumeMemory } from './memory.ts';
+import { observe, type HostFacts } from './observe.ts';
+import { plan } from './plan.ts';
+import { EpochLostError } from './record.ts';
+import { connectionStatus, isUrgent } from './status.ts';
+
+/** Progress of a sync is written at most this often. */
+const PROGRESS_MS = 1000;
+/** Figures alone (latencies) are written at most this often. */
+const FIGURES_MS = 30_000;
+
+export interface LoopDependencies {
+  readonly node: string;
+  readonly bootId: string;
+  readonly volumes: Resource<ReplicatedVolume>;
+  readonly connections: Resource<VolumeConnection>;
+  readonly log: Logger;
+  readonly event: (volume: ReplicatedVolume, type: 'Normal' | 'Warning', reason: string, message: string) => void;
+  readonly observeHost: () => Promise<HostFacts>;
+  cachedVolume(name: string): ReplicatedVolume | undefined;
+  cachedConnection(name: string): VolumeConnection | undefined;
+}
+
+/**
+ * Keeps one volume connected on this node: look, plan, act, every few hundred milliseconds while there is something to
+ * watch. The kernel tells of a silent leg in no other way than by looking.
+ */
+export class VolumeLoop {
+  private readonly name: string;
+  private readonly deps: LoopDependencies;
+  private readonly memory = new VolumeMemory();
+  private connection: VolumeConnection;
+  private volume: ReplicatedVolume | undefined;
+  private published: VolumeConnection['status'];
+  private publishedAtMs = 0;
+  private publishing: Promise<void> | undefined;
+  private stopping = false;
+  private wakeUp: (() => void) | undefined;
+  private finished = false;
+
+  constructor(connection: VolumeConnection, deps: LoopDependencies) {
+    this.name = connection.metadata.name;
+    this.connection = connection;
+    this.deps = deps;
+    this.published = connection.status;
+  }
+
+  /** Looks again at once. */
+  wake(): void {
+    this.wakeUp?.();
+  }
+
+  /** Ends the loop after the action that runs now. The kernel's state stays as it is: I/O goes on. */
+  stop(): void {
+    this.stopping = true;
+    this.wake();
+  }
+
+  /** Runs until stopped, or until nothing of the volume is left on this node. */
+  async run(): Promise<void> {
+    while (!this.stopping && !this.finished) {
+      const startedMs = performance.now();
+      let intervalMs = 250;
+      try {
+        intervalMs = await this.tick();
+      } catch (error) {
+        this.failed('look', error);
+      }
+      await this.pause(Math.max(20, intervalMs - (performance.now() - startedMs)));
+    }
+    await this.publishing;
+  }
+
+  private pause(ms: number): Promise<void> {
+    if (this.stopping || this.finished) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.wakeUp = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  /** One look. @returns milliseconds until the next. */
+  private async tick(): Promise<number> {
+    const { deps, memory } = this;
+    await this.refresh();
+    const facts = await observe({
+      node: deps.node,
+      bootId: deps.bootId,
+      connection: this.connection,
+      volume: this.volume,
+      host: await deps.observeHost(),
+      memory,
+      nowMs: performance.now(),
+    });
+    const planned = plan(facts);
+    let failed = false;
+    for (const action of planned.actions) {
+      if (!(await this.act(action, facts))) {
+        failed = true;
+        break;
+      }
+    }
+    if (!failed) memory.lastError = undefined;
+    if (!this.finished)
+      this.publish(connectionStatus(this.connection, facts, planned, memory, deps.bootId, new Date()));
+    return Math.min(500, Math.max(100, facts.legTimeoutMs / 12));
+  }
+
+  /** Takes the newest of what the caches and our own writes say. */
+  private async refresh(): Promise<void> {
+    const { deps } = this;
+    const connection = deps.cachedConnection(this.name);
+    if (connection) this.connection = newer(this.connection, connection);
+    const { volume: name, volumeUid, epoch } = this.connection.spec;
+    const cached = deps.cachedVolume(name);
+    if (cached) this.volume = newer(this.volume, cached);
+    // The cache holds volumes attached here. One that is gone from it was handed on or deleted: ask.
+    if (!cached || !connection) {
+      const found = await deps.volumes.get(name);
+      this.volume = found?.metadata.uid === volumeUid ? newer(this.volume, found) : lost(this.connection, epoch);
+    }
+    if (!connection) this.connection = deleted(this.connection);
+  }
+
+  private async act(action: Action, facts: ConnectionFacts): Promise<boolean> {
+    const { deps, memory, volume } = this;
+    if (!volume) return false;
+    try {
+      await execute(action, {
+        node: deps.node,
+        bootId: deps.bootId,
+        volumes: deps.volumes,
+        connection: this.connection,
+        volume,
+        facts,
+        memory,
+        log: deps.log,
+        now: () => performance.now(),
+        recorded: (accepted) => {
+          this.volume = newer(this.volume, accepted);
+        },
+        released: () => this.released(),
+        event: (type, reason, message) => deps.event(volume, type, reason, message),
+      });
+      return true;
+    } catch (error) {
+      if (error instanceof EpochLostError) this.volume = (await deps.volumes.get(volume.metadata.name)) ?? this.volume;
+      this.failed(action.kind, error);
+      return false;
+    }
+  }
+
+  private async released(): Promise<void> {
+    const current = await this.deps.connections.get(this.name);
+    if (current?.metadata.uid === this.connection.metadata.uid && current.metadata.deletionTimestamp !== undefined) {
+      await removeFinalizer(this.deps.connections, current, CLIENT_AGENT_FINALIZER);
+    }
+    this.finished = true;
+  }
+
+  private failed(what: string, error: unknown): void {
+    const message = `${what}: ${error instanceof Error ? error.message : String(error)}`;
+    if (this.memory.lastError !== message) this.deps.log.warn(message, { connection: this.name });
+    this.memory.lastError = message;
+  }
+
+  /** Writes the status beside the loop: a slow API server must not delay a decision about a leg. */
+  private publish(status: NonNullable<VolumeConnection['status']>): void {
+    const nowMs = performance.now();
+    const sinceMs = nowMs - this.publishedAtMs;
+    const syncing = status.legs?.some((leg) => leg.sync) ?? false;
+    const due = isUrgent(this.published, status) || sinceMs >= (syncing ? PROGRESS_MS : FIGURES_MS);
+    if (!due || this.publishing) return;
+    this.publishing = this.deps.connections
+      .patch(this.name, { status: replacing(this.published, status) }, { subresource: 'status' })
+      .then(() => {
+        this.published = status;
+        this.publishedAtMs = nowMs;
+      })
+      .catch((error: unknown) => {
+        if (error instanceof KubeError && error.isNotFound) return;
+        this.deps.log.debug('status not written', { connection: this.name, error: String(error) });
+      })
+      .finally(() => {
+        this.publishing = undefined;
+      });
+  }
+}
+
+/** A merge patch keeps what it does not name: fields that are gone are named with null. */
+function replacing(before: object | undefined, after: object): object {
+  const gone = Object.keys(before ?? {}).filter((key) => !(key in after));
+  return { ...after, ...Object.fromEntries(gone.map((key) => [key, null])) };
+}
+
+interface Versioned {
+  readonly metadata: { readonly uid?: string | undefined; readonly resourceVersion?: string | undefined };
+}
+
+/** The newer of two states of an object. Resource versions of one object grow (Kubernetes 1.35, KEP-5504). */
+function newer<T extends Versioned>(held: T | undefined, found: T): T {
+  if (!held || held.metadata.uid !== found.metadata.uid) return found;
+  return BigInt(found.metadata.resourceVersion ?? '0') >= BigInt(held.metadata.resourceVersion ?? '0') ? found : held;
+}
+
+/** The record of a volume that no longer exists: its epoch is nobody's. */
+function lost({ spec }: VolumeConnection, epoch: number): ReplicatedVolume {
+  return {
+    metadata: { name: spec.volume },
+    spec: { capacityBytes: spec.sizeBytes },
+    status: { attachment: { node: '', hostNqn: '', epoch: epoch + 1, clean: false } },
+  } as unknown as ReplicatedVolume;
+}
+
+function deleted(connection: VolumeConnection): VolumeConnection {
+  if (connection.metadata.deletionTimestamp !== undefined) return connection;
+  return { ...connection, metadata: { ...connection.metadata, deletionTimestamp: new Date().toISOString() } };
+}

@@ -1,0 +1,119 @@
+import { LegTracker } from './tracker.ts';
+
+export interface LegIdentity {
+  readonly replica: string;
+  readonly uid: string;
+  readonly nqn: string;
+  readonly address: string;
+  readonly port: number;
+}
+
+/** The sync of a leg that is under way, as far as this process has seen it begin. */
+export interface RunningSync {
+  readonly kind: 'Bitmap' | 'Full';
+  readonly startedAtMs: number;
+  readonly dirtyBytes: number;
+  readonly legWrittenBytes: number;
+  readonly arrayWrittenBytes: number;
+}
+
+const JOIN_BACKOFF_MIN_MS = 1000;
+const JOIN_BACKOFF_MAX_MS = 60_000;
+
+/** What the agent remembers of one leg. Losing it (a restart) costs figures and backoff, never safety. */
+export class LegMemory implements LegIdentity {
+  readonly replica: string;
+  readonly uid: string;
+  readonly nqn: string;
+  address: string;
+  port: number;
+  readonly tracker: LegTracker;
+  busy = false;
+  suspectPath = true;
+  joinNotBeforeMs = 0;
+  sync: RunningSync | undefined;
+  /** Why the last connect failed, for people. */
+  connectError: string | undefined;
+  private joinBackoffMs = 0;
+  private pathFailedSinceMs: number | undefined;
+
+  constructor(leg: LegIdentity, nowMs: number) {
+    this.replica = leg.replica;
+    this.uid = leg.uid;
+    this.nqn = leg.nqn;
+    this.address = leg.address;
+    this.port = leg.port;
+    this.tracker = new LegTracker(nowMs);
+  }
+
+  pathFailedForMs(nowMs: number): number {
+    this.pathFailedSinceMs ??= nowMs;
+    return nowMs - this.pathFailedSinceMs;
+  }
+
+  pathRestored(): void {
+    this.pathFailedSinceMs = undefined;
+  }
+
+  /** A leg that failed by an error of its own may fail again at once: each time it waits longer before it may join. */
+  holdOff(nowMs: number): void {
+    this.joinBackoffMs = Math.min(JOIN_BACKOFF_MAX_MS, Math.max(JOIN_BACKOFF_MIN_MS, this.joinBackoffMs * 2));
+    this.joinNotBeforeMs = nowMs + this.joinBackoffMs;
+  }
+
+  /** It is in sync again: the next failure starts with the short wait. */
+  settled(): void {
+    this.joinBackoffMs = 0;
+  }
+}
+
+export interface LastDrop {
+  readonly replica: string;
+  readonly detectedAt: string;
+  readonly recordedAt: string;
+  readonly releasedAt: string;
+}
+
+export interface LastSync {
+  readonly replica: string;
+  readonly kind: 'Bitmap' | 'Full';
+  readonly startedAt: string;
+  readonly finishedAt: string;
+  readonly dirtyBytes: number;
+  readonly copiedBytes: number;
+}
+
+/** What the agent remembers of one volume while it is connected. */
+export class VolumeMemory {
+  startingSinceMs: number | undefined;
+  lastDrop: LastDrop | undefined;
+  lastSync: LastSync | undefined;
+  lastError: string | undefined;
+  /** The array was stopped by us under this epoch, and no copy between the in-sync legs was left to do. */
+  stoppedClean = false;
+  private readonly byNqn = new Map<string, LegMemory>();
+
+  legs(): readonly LegMemory[] {
+    return [...this.byNqn.values()];
+  }
+
+  leg(nqn: string): LegMemory {
+    const found = this.byNqn.get(nqn);
+    if (!found) throw new Error(`no leg ${nqn}`);
+    return found;
+  }
+
+  learn(leg: LegIdentity, nowMs: number): void {
+    const known = this.byNqn.get(leg.nqn);
+    if (!known) {
+      this.byNqn.set(leg.nqn, new LegMemory(leg, nowMs));
+      return;
+    }
+    known.address = leg.address;
+    known.port = leg.port;
+  }
+
+  forget(nqn: string): void {
+    this.byNqn.delete(nqn);
+  }
+}

@@ -1,0 +1,157 @@
+import type { ReplicatedVolume, VolumeConnection } from '../../../lib/api/index.ts';
+import { arrayName, devicePath, isReplicaNqn, valveName, valvePrefix } from '../../../lib/api/names.ts';
+import { parseDurationMs } from '../../../lib/api/duration.ts';
+import { readArray, type MdArray } from '../../../lib/host/md.ts';
+import { listControllers, listNamespaces, type NvmeController, type NvmeNamespace } from '../../../lib/host/nvme.ts';
+import { readAttribute, readBlockStat, readLink } from '../../../lib/host/sysfs.ts';
+import { listValves, valveStatus, type Valve } from '../../../lib/host/valve.ts';
+import type { ConnectionFacts, LegFacts } from './facts.ts';
+import type { LegMemory, VolumeMemory } from './memory.ts';
+import { mountPointsOf } from './users.ts';
+
+type Leg = VolumeConnection['spec']['legs'][number];
+
+/** What the kernel of this host has of all volumes; read once per look and shared. */
+export interface HostFacts {
+  readonly controllers: readonly NvmeController[];
+  readonly namespaces: ReadonlyMap<string, NvmeNamespace>;
+  readonly valves: ReadonlyMap<string, Valve>;
+}
+
+export async function observeHost(): Promise<HostFacts> {
+  const [controllers, namespaces, valves] = await Promise.all([
+    listControllers(isReplicaNqn),
+    listNamespaces(isReplicaNqn),
+    listValves(valvePrefix),
+  ]);
+  return { controllers, namespaces, valves };
+}
+
+export interface ObserveInput {
+  readonly node: string;
+  readonly bootId: string;
+  readonly connection: VolumeConnection;
+  readonly volume: ReplicatedVolume | undefined;
+  readonly host: HostFacts;
+  readonly memory: VolumeMemory;
+  readonly nowMs: number;
+}
+
+/** Gathers the facts of one volume: the record, the connection wanted, the kernel, and what the trackers remember. */
+export async function observe(input: ObserveInput): Promise<ConnectionFacts> {
+  const { connection, volume, memory, nowMs, node, bootId } = input;
+  const { spec } = connection;
+  const name = arrayName(spec.volumeUid);
+  const array = await readArray(name);
+  const status = volume?.status;
+  const inSync = status?.inSync ?? [];
+  for (const leg of spec.legs) memory.learn(leg, nowMs);
+  const legs = await Promise.all(
+    memory.legs().map((leg) =>
+      observeLeg(leg, {
+        ...input,
+        array,
+        desired: spec.legs.find((wanted) => wanted.nqn === leg.nqn),
+        recorded: inSync.includes(leg.replica),
+        bitmapCovers: covers(status?.outOfSync?.[leg.replica], spec.epoch, bootId, leg.nqn),
+      }),
+    ),
+  );
+  const devNo = array && (await readAttribute(`/sys/block/${name}/dev`));
+  const running = array !== undefined && !['inactive', 'readonly'].includes(array.state);
+  if (running) memory.startingSinceMs = undefined;
+  else memory.startingSinceMs ??= nowMs;
+  return {
+    grant: grantOf(status?.attachment, spec.epoch, node),
+    releasing: connection.metadata.deletionTimestamp !== undefined,
+    legTimeoutMs: parseDurationMs(spec.legTimeout),
+    raidDisks: spec.raidDisks,
+    clean: status?.attachment?.clean ?? false,
+    array,
+    startingForMs: running ? 0 : nowMs - (memory.startingSinceMs ?? nowMs),
+    mountPoints: devNo === undefined ? [] : await mountPointsOf(devNo),
+    linked: (await readLink(devicePath(spec.volume))) === `/dev/${name}`,
+    legs,
+    recordedElsewhere: inSync.filter((replica) => !memory.legs().some((leg) => leg.replica === replica)),
+  };
+}
+
+/** The running bitmap holds what a leg lacks only within one epoch, one boot of the client and one of the storage node. */
+function covers(
+  entry: { epoch: number; bootId?: string | undefined; nqn?: string | undefined } | undefined,
+  epoch: number,
+  bootId: string,
+  nqn: string,
+): boolean {
+  return entry !== undefined && entry.epoch === epoch && entry.bootId === bootId && entry.nqn === nqn;
+}
+
+/** Caches lag: a record with a lower epoch than the connection's is old, one with a higher epoch is the truth. */
+function grantOf(
+  attachment: NonNullable<ReplicatedVolume['status']>['attachment'],
+  epoch: number,
+  node: string,
+): ConnectionFacts['grant'] {
+  if (attachment === undefined || attachment.epoch < epoch) return 'NotYet';
+  return attachment.epoch === epoch && attachment.node === node ? 'Ours' : 'Lost';
+}
+
+interface LegContext extends ObserveInput {
+  readonly array: MdArray | undefined;
+  readonly desired: Leg | undefined;
+  readonly recorded: boolean;
+  readonly bitmapCovers: boolean;
+}
+
+async function observeLeg(leg: LegMemory, context: LegContext): Promise<LegFacts> {
+  const { host, array, nowMs } = context;
+  const controller = host.controllers.find((found) => found.nqn === leg.nqn);
+  const namespace = host.namespaces.get(leg.nqn);
+  const valve = host.valves.get(valveName(leg.nqn));
+  const member = valve && array?.members.find((found) => found.device === valve.device);
+  const stat = namespace && (await readBlockStat(namespace.name));
+  leg.tracker.sample({ live: controller?.state === 'live', stat }, nowMs);
+  if (namespace === undefined) leg.suspectPath = true;
+  const pathFailed = await isPathFailed(leg, valve, controller, stat?.inFlight ?? 0);
+  if (!pathFailed) leg.pathRestored();
+  return {
+    replica: leg.replica,
+    uid: leg.uid,
+    nqn: leg.nqn,
+    address: leg.address,
+    port: leg.port,
+    desired: context.desired !== undefined,
+    recorded: context.recorded,
+    bitmapCovers: context.bitmapCovers,
+    controller,
+    namespace,
+    valve,
+    pathFailed,
+    member,
+    quietMs: pathFailed ? leg.pathFailedForMs(nowMs) : leg.tracker.quietMs(nowMs),
+    goodForMs: pathFailed ? 0 : leg.tracker.goodForMs(nowMs),
+    busy: leg.busy,
+    joinInMs: leg.joinNotBeforeMs - nowMs,
+  };
+}
+
+/**
+ * Asks device-mapper only when there is reason to: after the controller was away, or when I/O waits in the valve
+ * while its namespace has none.
+ */
+async function isPathFailed(
+  leg: LegMemory,
+  valve: Valve | undefined,
+  controller: NvmeController | undefined,
+  inFlightBelow: number,
+): Promise<boolean> {
+  if (!valve || controller?.state !== 'live') {
+    leg.suspectPath = true;
+    return false;
+  }
+  const waiting = inFlightBelow === 0 && ((await readBlockStat(valve.device))?.inFlight ?? 0) > 0;
+  if (!leg.suspectPath && !waiting) return false;
+  const status = await valveStatus(valve.name);
+  leg.suspectPath = status?.pathFailed ?? false;
+  return leg.suspectPath;
+}

@@ -1,0 +1,302 @@
+import { describe, expect, test } from '@jest/globals';
+import type { MdArray, MdMember } from '../../../lib/host/md.ts';
+import type { ConnectionFacts, LegFacts } from './facts.ts';
+import { plan } from './plan.ts';
+
+const member = (device: string, slot: number | undefined, ...state: string[]): MdMember => ({
+  device,
+  slot,
+  state: new Set(state),
+});
+
+const array = (overrides: Partial<MdArray> = {}): MdArray => ({
+  name: 'md_hf_1',
+  state: 'active',
+  raidDisks: 2,
+  degraded: 0,
+  syncAction: 'idle',
+  sync: undefined,
+  members: [member('dm-a', 0, 'in_sync'), member('dm-b', 1, 'in_sync')],
+  ...overrides,
+});
+
+/** A leg that works: connected, recorded, a member. */
+function leg(id: 'a' | 'b' | 'c', overrides: Partial<LegFacts> = {}): LegFacts {
+  const slot = { a: 0, b: 1, c: 2 }[id];
+  return {
+    replica: `v-${id}`,
+    uid: `uid-${id}`,
+    nqn: `nqn-${id}`,
+    address: `10.0.0.${slot}`,
+    port: 4420,
+    desired: true,
+    recorded: true,
+    bitmapCovers: false,
+    controller: { name: `nvme${slot}`, nqn: `nqn-${id}`, hostNqn: 'host', state: 'live' },
+    namespace: { name: `nvme${slot}n1`, nqn: `nqn-${id}`, uuid: `uid-${id}`, devNo: `259:${slot}`, sizeBytes: 1 << 26 },
+    valve: { name: `valve-${id}`, device: `dm-${id}`, devNo: `253:${slot}`, below: [`nvme${slot}n1`] },
+    pathFailed: false,
+    member: member(`dm-${id}`, slot, 'in_sync'),
+    quietMs: 0,
+    goodForMs: 60_000,
+    busy: false,
+    joinInMs: 0,
+    ...overrides,
+  };
+}
+
+/** A leg that nothing of is here. */
+const absent = (id: 'a' | 'b' | 'c', overrides: Partial<LegFacts> = {}): LegFacts =>
+  leg(id, {
+    controller: undefined,
+    namespace: undefined,
+    valve: undefined,
+    member: undefined,
+    quietMs: 60_000,
+    goodForMs: 0,
+    ...overrides,
+  });
+
+const connecting = (id: 'a' | 'b'): Pick<LegFacts, 'controller' | 'goodForMs'> => ({
+  controller: { name: 'nvme9', nqn: `nqn-${id}`, hostNqn: 'host', state: 'connecting' },
+  goodForMs: 0,
+});
+
+function facts(overrides: Partial<ConnectionFacts> = {}): ConnectionFacts {
+  return {
+    grant: 'Ours',
+    releasing: false,
+    legTimeoutMs: 3000,
+    raidDisks: 2,
+    clean: true,
+    array: array(),
+    startingForMs: 0,
+    mountPoints: [],
+    linked: true,
+    legs: [leg('a'), leg('b')],
+    recordedElsewhere: [],
+    ...overrides,
+  };
+}
+
+describe('a healthy volume', () => {
+  test('needs nothing', () => {
+    expect(plan(facts())).toEqual({ actions: [], phase: 'Connected', message: 'all legs are in sync' });
+  });
+
+  test('has its first write let through', () => {
+    expect(plan(facts({ array: array({ state: 'write-pending' }) })).actions).toEqual([{ kind: 'MarkActive' }]);
+  });
+});
+
+describe('starting', () => {
+  const start = (overrides: Partial<ConnectionFacts>): ReturnType<typeof plan> =>
+    plan(facts({ array: undefined, linked: false, ...overrides }));
+  const ready = { valve: undefined, member: undefined };
+
+  test('connects the legs first', () => {
+    expect(start({ legs: [absent('a'), absent('b')] }).actions).toEqual([
+      { kind: 'Connect', nqn: 'nqn-a' },
+      { kind: 'Connect', nqn: 'nqn-b' },
+    ]);
+  });
+
+  test('begins when every in-sync leg is there, trusting them after a clean stop', () => {
+    expect(start({ legs: [leg('a', ready), leg('b', ready)] }).actions).toEqual([
+      { kind: 'Assemble', nqns: ['nqn-a', 'nqn-b'], resyncStart: 'none' },
+    ]);
+  });
+
+  test('copies the dirty chunks after a client died', () => {
+    expect(start({ clean: false, legs: [leg('a', ready), leg('b', ready)] }).actions).toEqual([
+      { kind: 'Assemble', nqns: ['nqn-a', 'nqn-b'], resyncStart: '0' },
+    ]);
+  });
+
+  test('waits legTimeout for a leg that is missing, then begins without it', () => {
+    const legs = [leg('a', ready), absent('b', { busy: true })];
+    expect(start({ legs, startingForMs: 2999 }).actions).toEqual([]);
+    expect(start({ legs, startingForMs: 3000 }).actions).toEqual([
+      { kind: 'Assemble', nqns: ['nqn-a'], resyncStart: 'none' },
+    ]);
+  });
+
+  // Given only a stale leg answers, when the in-sync one does not, then the volume waits and names the one it needs.
+  test('never begins from a leg outside the in-sync set', () => {
+    const planned = start({
+      legs: [absent('a', { busy: true }), leg('b', { ...ready, recorded: false })],
+      startingForMs: 9e9,
+    });
+    expect(planned.actions).toEqual([]);
+    expect(planned).toMatchObject({ phase: 'Waiting', message: 'waiting for in-sync leg v-a at 10.0.0.0:4420' });
+  });
+
+  test('starts over an array that was assembled but never made writable', () => {
+    const planned = plan(facts({ array: array({ state: 'readonly' }), legs: [leg('a'), leg('b')] }));
+    expect(planned.actions).toEqual([{ kind: 'Assemble', nqns: ['nqn-a', 'nqn-b'], resyncStart: 'none' }]);
+  });
+
+  test('does nothing before the record says that it is ours', () => {
+    expect(start({ grant: 'NotYet' }).actions).toEqual([]);
+  });
+});
+
+describe('a leg that falls silent', () => {
+  const silent = (quietMs: number, overrides: Partial<LegFacts> = {}): LegFacts =>
+    leg('b', { ...connecting('b'), quietMs, ...overrides });
+
+  test('is waited for during legTimeout', () => {
+    expect(plan(facts({ legs: [leg('a'), silent(2999)] })).actions).toEqual([]);
+  });
+
+  test('is dropped after legTimeout, with a record', () => {
+    expect(plan(facts({ legs: [leg('a'), silent(3000)] })).actions).toMatchObject([
+      { kind: 'Drop', nqn: 'nqn-b', record: true },
+    ]);
+  });
+
+  test('is not dropped while its controller lives: slow is not dead', () => {
+    expect(plan(facts({ legs: [leg('a'), leg('b', { quietMs: 9000 })] })).actions).toEqual([]);
+  });
+
+  // Given the client's own network is away, when all legs are silent, then I/O waits and nothing is dropped.
+  test('is not dropped when no other in-sync leg works', () => {
+    const legs = [leg('a', { ...connecting('a'), quietMs: 5000 }), silent(5000)];
+    expect(plan(facts({ legs }))).toMatchObject({ actions: [], phase: 'Waiting' });
+  });
+
+  test('is not dropped the moment the other one is back: that one has to be steady', () => {
+    expect(plan(facts({ legs: [leg('a', { goodForMs: 200 }), silent(5000)] })).actions).toEqual([]);
+  });
+
+  test('is not dropped for the sake of a leg that is not in sync', () => {
+    const legs = [leg('a', { recorded: false, member: member('dm-a', 0, 'spare') }), silent(5000)];
+    const planned = plan(facts({ legs, array: array({ syncAction: 'recover' }) }));
+    expect(planned.actions).toEqual([]);
+  });
+
+  test('is dropped without a record when the record has let it go already (an agent died in between)', () => {
+    expect(plan(facts({ legs: [leg('a'), silent(3000, { recorded: false })] })).actions).toMatchObject([
+      { kind: 'Drop', nqn: 'nqn-b', record: false },
+    ]);
+  });
+});
+
+describe('a leg that md has failed', () => {
+  const faulty = (overrides: Partial<LegFacts> = {}): LegFacts =>
+    leg('b', { member: member('dm-b', 1, 'faulty', 'blocked'), ...overrides });
+  const pending = array({
+    state: 'write-pending',
+    members: [member('dm-a', 0, 'in_sync'), member('dm-b', 1, 'faulty', 'blocked')],
+  });
+
+  test('is dropped at once, and writes are not let go on before', () => {
+    expect(plan(facts({ array: pending, legs: [leg('a'), faulty()] })).actions).toMatchObject([
+      { kind: 'Drop', nqn: 'nqn-b', record: true },
+    ]);
+  });
+
+  test('keeps writes waiting while no other in-sync leg works', () => {
+    const legs = [leg('a', { ...connecting('a'), quietMs: 500 }), faulty()];
+    expect(plan(facts({ array: pending, legs })).actions).toEqual([]);
+  });
+
+  test('is taken out of the array once its loss is recorded and let go', () => {
+    const legs = [leg('a'), faulty({ recorded: false, member: member('dm-b', undefined, 'faulty') })];
+    expect(plan(facts({ legs })).actions).toContainEqual({ kind: 'RemoveMember', nqn: 'nqn-b' });
+  });
+});
+
+describe('a leg that returns', () => {
+  const degraded = array({ degraded: 1, members: [member('dm-a', 0, 'in_sync')] });
+  const back = (overrides: Partial<LegFacts> = {}): LegFacts =>
+    leg('b', { recorded: false, member: undefined, valve: undefined, ...overrides });
+
+  test('is connected again', () => {
+    expect(plan(facts({ array: degraded, legs: [leg('a'), absent('b', { recorded: false })] })).actions).toEqual([
+      { kind: 'Connect', nqn: 'nqn-b' },
+    ]);
+  });
+
+  test('joins by bitmap when the bitmap knows all that it lacks', () => {
+    expect(plan(facts({ array: degraded, legs: [leg('a'), back({ bitmapCovers: true })] })).actions).toEqual([
+      { kind: 'Join', nqn: 'nqn-b', slot: 1, sync: 'Bitmap' },
+    ]);
+  });
+
+  test('is copied whole otherwise', () => {
+    expect(plan(facts({ array: degraded, legs: [leg('a'), back()] })).actions).toEqual([
+      { kind: 'Join', nqn: 'nqn-b', slot: 1, sync: 'Full' },
+    ]);
+  });
+
+  test('waits for its turn while another is copied, or after it failed a moment ago', () => {
+    const busyArray = array({ ...degraded, syncAction: 'recover' });
+    expect(plan(facts({ array: busyArray, legs: [leg('a'), back()] })).actions).toEqual([]);
+    expect(plan(facts({ array: degraded, legs: [leg('a'), back({ joinInMs: 500 })] })).actions).toEqual([]);
+  });
+
+  test('counts only when md says that it is in sync and the copy has ended', () => {
+    const copying = leg('b', { recorded: false, member: member('dm-b', 1, 'spare') });
+    expect(plan(facts({ array: array({ syncAction: 'recover' }), legs: [leg('a'), copying] })).actions).toEqual([]);
+    expect(plan(facts({ legs: [leg('a'), leg('b', { recorded: false })] })).actions).toEqual([
+      { kind: 'RecordJoined', nqn: 'nqn-b' },
+    ]);
+  });
+
+  test('under a new NQN (its node was booted) is another leg: the old one goes first', () => {
+    const old = leg('b', { desired: false, ...connecting('b'), quietMs: 500 });
+    const fresh = leg('b', { nqn: 'nqn-b2', member: undefined, valve: undefined });
+    const planned = plan(facts({ legs: [leg('a'), old, fresh] }));
+    expect(planned.actions[0]).toMatchObject({ kind: 'Drop', record: true });
+    expect(planned.actions.some((action) => action.kind === 'Join')).toBe(false);
+  });
+
+  test('whose device was renamed before it was given up keeps its place: only the valve is moved', () => {
+    const renamed = leg('b', {
+      namespace: { name: 'nvme7n1', nqn: 'nqn-b', uuid: 'uid-b', devNo: '259:7', sizeBytes: 1 << 26 },
+    });
+    expect(plan(facts({ legs: [leg('a'), renamed] })).actions).toEqual([{ kind: 'SwapValve', nqn: 'nqn-b' }]);
+  });
+
+  test('whose path the valve gave up is used again', () => {
+    expect(plan(facts({ legs: [leg('a'), leg('b', { pathFailed: true, quietMs: 100 })] })).actions).toEqual([
+      { kind: 'ReinstatePath', nqn: 'nqn-b' },
+    ]);
+  });
+});
+
+describe('a leg that the API no longer lists', () => {
+  test('leaves the array with a record, and is disconnected afterwards', () => {
+    expect(plan(facts({ legs: [leg('a'), leg('b', { desired: false })] })).actions).toMatchObject([
+      { kind: 'Drop', nqn: 'nqn-b', record: true },
+    ]);
+    const retired = leg('b', { desired: false, recorded: false, member: undefined });
+    expect(plan(facts({ legs: [leg('a'), retired] })).actions).toEqual([{ kind: 'Disconnect', nqn: 'nqn-b' }]);
+  });
+});
+
+describe('releasing', () => {
+  test('waits for the unmount, then stops, disconnects, and says that it is done', () => {
+    expect(plan(facts({ releasing: true, mountPoints: ['/mnt'] }))).toMatchObject({
+      actions: [],
+      message: 'waiting for the unmount of /mnt',
+    });
+    expect(plan(facts({ releasing: true })).actions).toEqual([{ kind: 'Stop' }]);
+    expect(plan(facts({ releasing: true, array: undefined })).actions).toMatchObject([
+      { kind: 'Disconnect', nqn: 'nqn-a' },
+      { kind: 'Disconnect', nqn: 'nqn-b' },
+    ]);
+    expect(plan(facts({ releasing: true, array: undefined, legs: [] })).actions).toEqual([{ kind: 'FinishRelease' }]);
+  });
+});
+
+describe('an epoch that is lost', () => {
+  test('ends the users and the legs, and never drops, joins or records', () => {
+    expect(plan(facts({ grant: 'Lost' })).actions).toEqual([{ kind: 'Fence' }]);
+    expect(plan(facts({ grant: 'Lost', array: undefined, legs: [] })).actions).toEqual([]);
+    expect(plan(facts({ grant: 'Lost', releasing: true, array: undefined, legs: [] })).actions).toEqual([
+      { kind: 'FinishRelease' },
+    ]);
+  });
+});

@@ -1,0 +1,182 @@
+import type { Action, ConnectionFacts, LegFacts, Plan } from './facts.ts';
+
+/** A leg counts as alive for a decision about another one only when it has worked for this long without a pause. */
+const STEADY_MS = 1000;
+
+/**
+ * What to do next for one volume on this client node. Pure: the same facts give the same plan. The laws it keeps are
+ * those of docs/explanation/data-safety: start only from the record, record before acknowledge, in sync means proven.
+ */
+export function plan(facts: ConnectionFacts): Plan {
+  if (facts.grant === 'Lost') return planFence(facts);
+  if (facts.releasing) return planRelease(facts);
+  if (facts.grant === 'NotYet')
+    return { actions: [], phase: 'Connecting', message: 'waiting for the attachment record' };
+  return isRunning(facts) ? planRunning(facts) : planStart(facts);
+}
+
+/** `readonly` is what an interrupted start leaves: nobody can have written to it, so it is started over. */
+function isRunning({ array }: ConnectionFacts): boolean {
+  return array !== undefined && !['inactive', 'readonly', 'clear'].includes(array.state);
+}
+
+const isLive = (leg: LegFacts): boolean => leg.controller?.state === 'live' && leg.namespace !== undefined;
+
+/** Given our epoch is gone, when anything of the volume is still here, then its users and after them its legs go. */
+function planFence(facts: ConnectionFacts): Plan {
+  const left = facts.array !== undefined || facts.legs.some((leg) => leg.controller || leg.valve);
+  return {
+    actions: left ? [{ kind: 'Fence' }] : facts.releasing ? [{ kind: 'FinishRelease' }] : [],
+    phase: 'Fenced',
+    message: 'the volume was handed to another attachment; this node no longer writes to it',
+  };
+}
+
+/** Given the connection is being deleted, when nobody has the device mounted, then stop in order and say so. */
+function planRelease(facts: ConnectionFacts): Plan {
+  const phase = 'Releasing';
+  if (facts.mountPoints.length > 0) {
+    return { actions: [], phase, message: `waiting for the unmount of ${facts.mountPoints.join(', ')}` };
+  }
+  if (facts.array !== undefined) return { actions: [{ kind: 'Stop' }], phase, message: 'stopping the array' };
+  const connected = facts.legs.filter((leg) => leg.controller || leg.valve);
+  if (connected.length > 0) {
+    return {
+      actions: connected.filter((leg) => !leg.busy).map((leg) => ({ kind: 'Disconnect', nqn: leg.nqn })),
+      phase,
+      message: 'disconnecting the legs',
+    };
+  }
+  return { actions: [{ kind: 'FinishRelease' }], phase, message: 'released' };
+}
+
+/** Given no running array, when in-sync legs are connected, then start from them; wait a little for the others. */
+function planStart(facts: ConnectionFacts): Plan {
+  const recorded = facts.legs.filter((leg) => leg.desired && leg.recorded);
+  const ready = recorded.filter(isLive);
+  const missing = recorded.filter((leg) => !isLive(leg));
+  const connects = facts.legs.filter((leg) => leg.desired && !leg.controller && !leg.busy).map(connect);
+  const complete = recorded.length > 0 && missing.length === 0;
+  if (complete || (ready.length > 0 && facts.startingForMs >= facts.legTimeoutMs)) {
+    return {
+      actions: [
+        { kind: 'Assemble', nqns: ready.map((leg) => leg.nqn), resyncStart: facts.clean ? 'none' : '0' },
+        ...connects,
+      ],
+      phase: 'Connecting',
+      message: `starting the array from ${ready.map((leg) => leg.replica).join(', ')}`,
+    };
+  }
+  if (recorded.length === 0) {
+    const names = facts.recordedElsewhere.join(', ') || 'any replica';
+    return {
+      actions: connects,
+      phase: 'Waiting',
+      message: `no in-sync leg is offered to this node; waiting for ${names}`,
+    };
+  }
+  const names = missing.map((leg) => `${leg.replica} at ${leg.address}:${leg.port}`).join(', ');
+  const late = facts.startingForMs >= facts.legTimeoutMs;
+  return { actions: connects, phase: late ? 'Waiting' : 'Connecting', message: `waiting for in-sync leg ${names}` };
+}
+
+function planRunning(facts: ConnectionFacts): Plan {
+  const array = facts.array;
+  if (array === undefined) return { actions: [], phase: 'Connecting', message: '' };
+  const actions: Action[] = facts.linked ? [] : [{ kind: 'Link' }];
+  const failing = facts.legs.filter((leg) => isFailing(leg, facts));
+  const droppable = failing.filter((leg) => !leg.recorded || survivors(facts, leg).length > 0);
+  // One at a time: the next look decides with the record as it then stands.
+  const [first] = droppable;
+  if (first) actions.push({ kind: 'Drop', nqn: first.nqn, record: first.recorded, reason: whyFailing(first, facts) });
+
+  const blocked = array.members.some((member) => member.state.has('blocked'));
+  if (array.state === 'write-pending' && !blocked && failing.length === 0) actions.push({ kind: 'MarkActive' });
+
+  for (const leg of facts.legs) if (!failing.includes(leg)) actions.push(...mend(leg));
+  const joined = facts.legs.find((leg) => !leg.recorded && isProvenInSync(leg, facts));
+  if (joined) actions.push({ kind: 'RecordJoined', nqn: joined.nqn });
+  if (failing.length === 0) actions.push(...join(facts));
+
+  const stuck = failing.filter((leg) => !droppable.includes(leg));
+  if (stuck.length > 0) {
+    const names = stuck.map((leg) => leg.replica).join(', ');
+    return { actions, phase: 'Waiting', message: `I/O waits: no in-sync leg answers (${names}); nothing is lost` };
+  }
+  const away = facts.legs.filter((leg) => leg.desired && !leg.recorded).map((leg) => leg.replica);
+  const message = away.length === 0 ? 'all legs are in sync' : `not in sync: ${away.join(', ')}`;
+  return { actions, phase: 'Connected', message };
+}
+
+/**
+ * Given a member of the array, when md has failed it, or its path has been away for legTimeout, or the API no longer
+ * lists it, then it is to go. A slow leg whose controller lives is reported, not dropped.
+ */
+function isFailing(leg: LegFacts, facts: ConnectionFacts): boolean {
+  if (!leg.member) return leg.recorded;
+  if (leg.member.state.has('faulty')) return leg.recorded || leg.member.state.has('blocked');
+  if (!leg.desired) return facts.recordedElsewhere.length === 0;
+  return leg.quietMs >= facts.legTimeoutMs && (!isLive(leg) || leg.pathFailed);
+}
+
+function whyFailing(leg: LegFacts, facts: ConnectionFacts): string {
+  if (!leg.member) return 'it is no member of the running array';
+  if (leg.member.state.has('faulty')) return 'the leg answered with an error';
+  if (!leg.desired) return 'it no longer belongs to the volume';
+  return `no answer for ${leg.quietMs} ms (legTimeout ${facts.legTimeoutMs} ms)`;
+}
+
+/** The other in-sync members that work: one of them must be left when a leg is dropped. */
+function survivors(facts: ConnectionFacts, dropped: LegFacts): LegFacts[] {
+  const steadyMs = Math.min(STEADY_MS, facts.legTimeoutMs / 2);
+  return facts.legs.filter(
+    (leg) =>
+      leg !== dropped &&
+      leg.recorded &&
+      leg.member?.state.has('in_sync') === true &&
+      !leg.member.state.has('faulty') &&
+      isLive(leg) &&
+      !leg.pathFailed &&
+      leg.goodForMs >= steadyMs,
+  );
+}
+
+/** Keeps a leg that isn't failing connected, and clears away what a dropped or retired one left. */
+function mend(leg: LegFacts): Action[] {
+  if (leg.busy) return [];
+  if (leg.member?.state.has('faulty')) return [{ kind: 'RemoveMember', nqn: leg.nqn }];
+  if (!leg.desired) return leg.member || !(leg.controller || leg.valve) ? [] : [{ kind: 'Disconnect', nqn: leg.nqn }];
+  if (!leg.controller) return [connect(leg)];
+  if (!leg.valve || !isLive(leg)) return [];
+  const swapped = leg.namespace !== undefined && !leg.valve.below.includes(leg.namespace.name);
+  if (swapped) return [{ kind: 'SwapValve', nqn: leg.nqn }];
+  return leg.pathFailed ? [{ kind: 'ReinstatePath', nqn: leg.nqn }] : [];
+}
+
+/** In sync means proven: md says so, nothing is being copied, and the leg works. */
+function isProvenInSync(leg: LegFacts, { array }: ConnectionFacts): boolean {
+  return (
+    leg.desired &&
+    leg.member?.state.has('in_sync') === true &&
+    !leg.member.state.has('faulty') &&
+    leg.member.slot !== undefined &&
+    array?.syncAction === 'idle' &&
+    isLive(leg) &&
+    !leg.pathFailed
+  );
+}
+
+/** Given an idle array with a free slot, when a leg has returned or is new, then it joins and is brought up to date. */
+function join(facts: ConnectionFacts): Action[] {
+  const { array } = facts;
+  if (array?.syncAction !== 'idle' || !facts.legs.some((leg) => leg.recorded && leg.member)) return [];
+  const taken = new Set(array.members.map((member) => member.slot));
+  const slot = Array.from({ length: facts.raidDisks }, (_, index) => index).find((index) => !taken.has(index));
+  const leg = facts.legs.find(
+    (leg) => leg.desired && !leg.recorded && !leg.member && !leg.busy && isLive(leg) && leg.joinInMs <= 0,
+  );
+  if (slot === undefined || leg === undefined) return [];
+  return [{ kind: 'Join', nqn: leg.nqn, slot, sync: leg.bitmapCovers ? 'Bitmap' : 'Full' }];
+}
+
+const connect = (leg: LegFacts): Action => ({ kind: 'Connect', nqn: leg.nqn });

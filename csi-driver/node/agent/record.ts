@@ -1,0 +1,75 @@
+import type { ReplicatedVolume } from '../../../lib/api/index.ts';
+import { KubeError, type Resource } from '../../../lib/kube/client.ts';
+
+type Status = NonNullable<ReplicatedVolume['status']>;
+
+/** The epoch was taken from us, or the volume is gone: nothing may be recorded any more. */
+export class EpochLostError extends Error {
+  constructor(volume: string, epoch: number, found: Status['attachment']) {
+    const now = found ? `epoch ${found.epoch} of "${found.node}"` : 'no attachment';
+    super(`${volume}: epoch ${epoch} is no longer ours; the record says ${now}`);
+    this.name = 'EpochLostError';
+  }
+}
+
+/** What the client agent may change in a volume's record. */
+export interface RecordChange {
+  readonly inSync: readonly string[];
+  /** Entries to set, and `null` for those to forget. */
+  readonly outOfSync: Readonly<Record<string, OutOfSync | null>>;
+  readonly clean?: boolean;
+}
+
+export interface OutOfSync {
+  readonly epoch: number;
+  readonly at: string;
+  readonly bootId?: string;
+  readonly nqn?: string;
+  readonly reason?: string;
+}
+
+const ATTEMPTS = 8;
+
+/**
+ * Changes a volume's record while its attachment epoch is ours. The resourceVersion is a precondition, so that the
+ * change was planned on what is really there; after a conflict it is planned again on a fresh read.
+ * @returns the volume as the API server accepted it, which is when the record is durable.
+ * @throws EpochLostError when another attachment has begun; KubeError when the API server refuses or can't be reached.
+ */
+export async function changeRecord(
+  volumes: Resource<ReplicatedVolume>,
+  cached: ReplicatedVolume,
+  owner: { readonly node: string; readonly epoch: number },
+  change: (status: Status) => RecordChange | undefined,
+): Promise<ReplicatedVolume> {
+  const name = cached.metadata.name;
+  let volume: ReplicatedVolume | undefined = cached;
+  for (let attempt = 1; ; attempt++) {
+    const attachment = volume?.status?.attachment;
+    if (!volume?.status || attachment?.epoch !== owner.epoch || attachment.node !== owner.node) {
+      // A cache may lag behind our own grant: only a fresh read may say that the epoch is lost.
+      if (volume === cached && attempt === 1) {
+        volume = await volumes.get(name);
+        continue;
+      }
+      throw new EpochLostError(name, owner.epoch, attachment);
+    }
+    const wanted = change(volume.status);
+    if (!wanted) return volume;
+    if (wanted.inSync.length === 0) throw new Error(`${name}: refusing to record an empty in-sync set`);
+    const patch = {
+      metadata: { resourceVersion: volume.metadata.resourceVersion },
+      status: {
+        inSync: [...wanted.inSync].sort(),
+        outOfSync: wanted.outOfSync,
+        ...(wanted.clean === undefined ? {} : { attachment: { clean: wanted.clean } }),
+      },
+    };
+    try {
+      return await volumes.patch(name, patch, { subresource: 'status' });
+    } catch (error) {
+      if (!(error instanceof KubeError) || !error.isConflict || attempt >= ATTEMPTS) throw error;
+      volume = await volumes.get(name);
+    }
+  }
+}

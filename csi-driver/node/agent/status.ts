@@ -1,0 +1,104 @@
+import type { VolumeConnection } from '../../../lib/api/index.ts';
+import { devicePath } from '../../../lib/api/names.ts';
+import type { ConnectionFacts, LegFacts, Plan } from './facts.ts';
+import type { VolumeMemory } from './memory.ts';
+
+type Status = NonNullable<VolumeConnection['status']>;
+type LegStatus = NonNullable<Status['legs']>[number];
+
+/** A leg of the in-sync set that has not answered for this long is shown as stalled. */
+const STALLED_MS = 1000;
+
+/** What this client sees of the volume: the status of its VolumeConnection. `since` is kept while a leg's state is. */
+export function connectionStatus(
+  connection: VolumeConnection,
+  facts: ConnectionFacts,
+  plan: Plan,
+  memory: VolumeMemory,
+  bootId: string,
+  now: Date,
+): Status {
+  const previous = connection.status;
+  const { array } = facts;
+  const legs = facts.legs.filter((leg) => leg.desired).map((leg) => legStatus(leg, facts, memory, previous, now));
+  const inSync = legs.filter((leg) => leg.state === 'InSync').length;
+  const running = array !== undefined && facts.linked && !['inactive', 'readonly'].includes(array.state);
+  const syncing = legs.filter((leg) => leg.sync);
+  const message = memory.lastError === undefined ? plan.message : `${plan.message}; ${memory.lastError}`;
+  return {
+    phase: plan.phase,
+    message: message.slice(0, 1024),
+    bootId,
+    legs,
+    legSummary: `${inSync}/${connection.spec.raidDisks} in sync`,
+    syncSummary: syncing.map((leg) => syncText(leg)).join(', '),
+    ...(running ? { epoch: connection.spec.epoch, devicePath: devicePath(connection.spec.volume) } : {}),
+    ...(array ? { arrayState: array.state } : {}),
+    ...(memory.lastDrop ? { lastDrop: memory.lastDrop } : previous?.lastDrop ? { lastDrop: previous.lastDrop } : {}),
+    ...(memory.lastSync ? { lastSync: memory.lastSync } : previous?.lastSync ? { lastSync: previous.lastSync } : {}),
+  };
+}
+
+function legStatus(
+  leg: LegFacts,
+  facts: ConnectionFacts,
+  memory: VolumeMemory,
+  previous: Status | undefined,
+  now: Date,
+): LegStatus {
+  const state = legState(leg);
+  const before = previous?.legs?.find((found) => found.replica === leg.replica);
+  const trace = memory.leg(leg.nqn);
+  const progress = state === 'Syncing' ? facts.array?.sync : undefined;
+  const since = before?.state === state && before.since !== undefined ? before.since : now.toISOString();
+  const error = state === 'InSync' || state === 'Syncing' ? undefined : trace.connectError;
+  return {
+    replica: leg.replica,
+    state,
+    since,
+    path: leg.controller?.state ?? '',
+    ...(trace.tracker.latencyMs === undefined ? {} : { latencyMs: Math.round(trace.tracker.latencyMs * 100) / 100 }),
+    ...(error === undefined ? {} : { message: error.slice(0, 1024) }),
+    ...(progress
+      ? {
+          sync: {
+            kind: trace.sync?.kind ?? 'Full',
+            doneBytes: progress.doneBytes,
+            totalBytes: progress.totalBytes,
+            ...(trace.sync ? { startedAt: new Date(trace.sync.startedAtMs).toISOString() } : {}),
+          },
+        }
+      : {}),
+  };
+}
+
+function legState(leg: LegFacts): LegStatus['state'] {
+  if (leg.member?.state.has('faulty')) return 'Failed';
+  if (leg.member) {
+    const answers = leg.controller?.state === 'live' && leg.quietMs < STALLED_MS;
+    if (!answers) return 'Stalled';
+    return leg.recorded && leg.member.state.has('in_sync') ? 'InSync' : 'Syncing';
+  }
+  if (leg.controller?.state === 'live') return 'Connecting';
+  return leg.quietMs >= STALLED_MS ? 'Unreachable' : 'Connecting';
+}
+
+function syncText(leg: LegStatus): string {
+  const { sync } = leg;
+  if (!sync || sync.totalBytes === 0) return leg.replica;
+  return `${leg.replica} ${Math.floor((100 * sync.doneBytes) / sync.totalBytes)}% (${sync.kind.toLowerCase()})`;
+}
+
+/**
+ * Whether the difference is worth a write to the API server at once. Progress and latency are not: they ride along with
+ * the next write, which comes at the latest after `PROGRESS_MS`.
+ */
+export function isUrgent(before: Status | undefined, after: Status): boolean {
+  return JSON.stringify(essence(before)) !== JSON.stringify(essence(after));
+}
+
+function essence(status: Status | undefined): unknown {
+  if (!status) return undefined;
+  const { syncSummary: _, legs, ...rest } = status;
+  return { ...rest, legs: legs?.map(({ replica, state, path, message }) => ({ replica, state, path, message })) };
+}

@@ -1,0 +1,51 @@
+import type { BlockStat } from '../../../lib/host/sysfs.ts';
+
+/** One look at a leg: whether its controller is live, and the counters of its namespace. */
+export interface LegSample {
+  readonly live: boolean;
+  readonly stat: BlockStat | undefined;
+}
+
+/**
+ * Follows one leg over time: when it last proved that it works, and since when it has done so without a pause.
+ * Proof is a live controller that owes nothing, or that completed an I/O since the last look. The kernel's own word
+ * (the controller's state) comes up to two keep-alive times late; I/O that stands still tells at once.
+ */
+export class LegTracker {
+  private last: BlockStat | undefined;
+  private lastGoodMs: number;
+  private goodSinceMs: number | undefined;
+  /** Mean time of the I/Os that ended between the last two looks at which any had ended. */
+  latencyMs: number | undefined;
+
+  constructor(nowMs: number) {
+    this.lastGoodMs = nowMs;
+  }
+
+  sample(sample: LegSample, nowMs: number): void {
+    const { stat } = sample;
+    const ended = stat && this.last ? stat.completed - this.last.completed : 0;
+    if (stat && this.last && ended > 0) this.latencyMs = (stat.ioTimeMs - this.last.ioTimeMs) / ended;
+    const works = sample.live && stat !== undefined && (stat.inFlight === 0 || ended !== 0 || this.last === undefined);
+    this.last = stat;
+    if (works) {
+      this.lastGoodMs = nowMs;
+      this.goodSinceMs ??= nowMs;
+    } else if (!sample.live || nowMs - this.lastGoodMs > 1000) {
+      this.goodSinceMs = undefined;
+    }
+  }
+
+  quietMs(nowMs: number): number {
+    return nowMs - this.lastGoodMs;
+  }
+
+  goodForMs(nowMs: number): number {
+    return this.goodSinceMs === undefined ? 0 : nowMs - this.goodSinceMs;
+  }
+
+  /** Wall-clock time (ms) of the last proof, given both clocks now. */
+  lastGoodAt(nowMs: number, wallMs: number): number {
+    return wallMs - this.quietMs(nowMs);
+  }
+}

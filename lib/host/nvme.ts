@@ -1,0 +1,141 @@
+import { open } from 'node:fs/promises';
+import { connect as connectTcp } from 'node:net';
+import { listDirectory, readAttribute, writeAttribute } from './sysfs.ts';
+
+/** An NVMe controller of this host, as `/sys/class/nvme` shows it. */
+export interface NvmeController {
+  /** Kernel name, e.g. `nvme3`. */
+  readonly name: string;
+  readonly nqn: string;
+  readonly hostNqn: string;
+  /** `live`, `connecting`, `resetting`, `deleting`, ... */
+  readonly state: string;
+}
+
+/** An NVMe namespace as a block device of this host. */
+export interface NvmeNamespace {
+  /** Kernel name, e.g. `nvme3n1`. */
+  readonly name: string;
+  /** NQN of its subsystem. */
+  readonly nqn: string;
+  readonly uuid: string;
+  /** `major:minor`. */
+  readonly devNo: string;
+  readonly sizeBytes: number;
+}
+
+export interface NvmeConnectOptions {
+  readonly nqn: string;
+  readonly address: string;
+  readonly port: number;
+  readonly hostNqn: string;
+  readonly hostId: string;
+  readonly keepAliveSeconds: number;
+  readonly fastIoFailSeconds: number;
+}
+
+const CLASS = '/sys/class/nvme';
+
+/** The fabrics controllers of this host whose subsystem NQN satisfies `wanted`. */
+export async function listControllers(wanted: (nqn: string) => boolean): Promise<NvmeController[]> {
+  const names = (await listDirectory(CLASS)).filter((name) => /^nvme\d+$/.test(name));
+  const all = await Promise.all(
+    names.map(async (name) => {
+      const nqn = await readAttribute(`${CLASS}/${name}/subsysnqn`);
+      if (nqn === undefined || !wanted(nqn)) return undefined;
+      const [hostNqn, state] = await Promise.all([
+        readAttribute(`${CLASS}/${name}/hostnqn`),
+        readAttribute(`${CLASS}/${name}/state`),
+      ]);
+      return state === undefined ? undefined : { name, nqn, hostNqn: hostNqn ?? '', state };
+    }),
+  );
+  return all.filter((controller) => controller !== undefined);
+}
+
+/**
+ * The fabrics namespaces of this host by the NQN of their subsystem (ours have one namespace each). Only heads and plain
+ * namespaces count: with native multipath (the kernel's default) `nvme0c1n1` is one hidden path below the head `nvme0n1`.
+ */
+export async function listNamespaces(wanted: (nqn: string) => boolean): Promise<ReadonlyMap<string, NvmeNamespace>> {
+  const names = (await listDirectory('/sys/block')).filter((name) => /^nvme\d+n\d+$/.test(name));
+  const found = await Promise.all(names.map(async (name) => readNamespace(name, wanted)));
+  return new Map(found.filter((namespace) => namespace !== undefined).map((namespace) => [namespace.nqn, namespace]));
+}
+
+async function readNamespace(name: string, wanted: (nqn: string) => boolean): Promise<NvmeNamespace | undefined> {
+  // `device` is the subsystem of a head and the controller of a plain namespace; both have this attribute.
+  const nqn = await readAttribute(`/sys/block/${name}/device/subsysnqn`);
+  if (nqn === undefined || !wanted(nqn)) return undefined;
+  const [uuid, devNo, sectors] = await Promise.all([
+    readAttribute(`/sys/block/${name}/uuid`),
+    readAttribute(`/sys/block/${name}/dev`),
+    readAttribute(`/sys/block/${name}/size`),
+  ]);
+  if (uuid === undefined || devNo === undefined || !(Number(sectors) > 0)) return undefined;
+  return { name, nqn, uuid, devNo, sizeBytes: Number(sectors) * 512 };
+}
+
+/**
+ * Whether something accepts TCP connections there. Asked before the kernel is: a connect through
+ * `/dev/nvme-fabrics` to a silent address keeps the calling thread for as long as TCP tries (minutes).
+ */
+export function answersTcp(address: string, port: number, timeoutMs: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connectTcp({ host: address, port });
+    const finish = (answer: boolean): void => {
+      socket.destroy();
+      resolve(answer);
+    };
+    socket.setTimeout(timeoutMs, () => finish(false));
+    socket.once('connect', () => finish(true));
+    socket.once('error', () => finish(false));
+  });
+}
+
+/**
+ * The option string for `/dev/nvme-fabrics` (kernel: drivers/nvme/host/fabrics.c, opt_tokens).
+ * `ctrl_loss_tmo=-1`: the kernel never gives a leg up by itself. `fast_io_fail_tmo`: its I/O moves up into the valve,
+ * so that dropping a leg never has to wait for a controller. The queues are few, because hundreds of legs share a host.
+ */
+export function fabricsOptions(options: NvmeConnectOptions): string {
+  return [
+    'transport=tcp',
+    `traddr=${options.address}`,
+    `trsvcid=${options.port}`,
+    `nqn=${options.nqn}`,
+    `hostnqn=${options.hostNqn}`,
+    `hostid=${options.hostId}`,
+    'ctrl_loss_tmo=-1',
+    'reconnect_delay=1',
+    `keep_alive_tmo=${options.keepAliveSeconds}`,
+    `fast_io_fail_tmo=${options.fastIoFailSeconds}`,
+    'nr_io_queues=2',
+    'queue_size=64',
+  ].join(',');
+}
+
+/**
+ * Connects one NVMe/TCP controller and returns its kernel name.
+ * @throws Error with the errno of the kernel, e.g. ECONNREFUSED, EALREADY (this host already holds that controller).
+ */
+export async function connectController(options: NvmeConnectOptions): Promise<string> {
+  const file = await open('/dev/nvme-fabrics', 'r+');
+  try {
+    await file.write(fabricsOptions(options));
+    const { bytesRead, buffer } = await file.read(Buffer.alloc(256), 0, 256, null);
+    const instance = /instance=(\d+)/.exec(buffer.toString('latin1', 0, bytesRead))?.[1];
+    if (instance === undefined) throw new Error(`/dev/nvme-fabrics answered without an instance`);
+    return `nvme${instance}`;
+  } finally {
+    await file.close();
+  }
+}
+
+/** Deletes a controller; its namespaces and all I/O that waits in them end. Returns when the kernel is done. */
+export async function deleteController(name: string): Promise<void> {
+  if ((await readAttribute(`${CLASS}/${name}/state`)) === undefined) return;
+  await writeAttribute(`${CLASS}/${name}/delete_controller`, '1').catch((error: { code?: string }) => {
+    if (error.code !== 'ENOENT' && error.code !== 'ENODEV') throw error;
+  });
+}

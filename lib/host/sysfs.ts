@@ -1,0 +1,93 @@
+import { readdir, readFile, readlink, writeFile } from 'node:fs/promises';
+
+/** An attribute of the kernel that could not be read or written. `code` is the errno name, e.g. `EBUSY`. */
+export class SysfsError extends Error {
+  readonly code: string;
+
+  constructor(message: string, code: string) {
+    super(message);
+    this.name = 'SysfsError';
+    this.code = code;
+  }
+}
+
+/** Error codes with which the kernel says that an object went away between looking and reading. */
+const GONE = new Set(['ENOENT', 'ENODEV', 'ENXIO', 'ENOTDIR']);
+
+function errnoOf(error: unknown): string {
+  return (error as NodeJS.ErrnoException).code ?? 'UNKNOWN';
+}
+
+/**
+ * The trimmed text of a sysfs or configfs attribute, or `undefined` when the object is gone.
+ * @throws SysfsError on any other failure.
+ */
+export async function readAttribute(path: string): Promise<string | undefined> {
+  try {
+    return (await readFile(path, 'utf8')).trim();
+  } catch (error) {
+    const code = errnoOf(error);
+    if (GONE.has(code)) return undefined;
+    throw new SysfsError(`reading ${path}: ${code}`, code);
+  }
+}
+
+/**
+ * Writes one attribute in a single write(2), as sysfs wants it.
+ * @throws SysfsError with the errno that the kernel answered.
+ */
+export async function writeAttribute(path: string, value: string): Promise<void> {
+  try {
+    await writeFile(path, value);
+  } catch (error) {
+    const code = errnoOf(error);
+    throw new SysfsError(`writing "${value}" to ${path}: ${code}`, code);
+  }
+}
+
+/** The names in a sysfs folder; empty when it is gone. */
+export async function listDirectory(path: string): Promise<string[]> {
+  try {
+    return await readdir(path);
+  } catch (error) {
+    if (GONE.has(errnoOf(error))) return [];
+    throw error;
+  }
+}
+
+/** Where a sysfs link points, or `undefined` when it is gone. */
+export async function readLink(path: string): Promise<string | undefined> {
+  try {
+    return await readlink(path);
+  } catch (error) {
+    if (GONE.has(errnoOf(error)) || errnoOf(error) === 'EINVAL') return undefined;
+    throw error;
+  }
+}
+
+/** Counters of a block device since it appeared (kernel: Documentation/block/stat.rst). */
+export interface BlockStat {
+  readonly completed: number;
+  readonly ioTimeMs: number;
+  readonly writtenBytes: number;
+  readonly inFlight: number;
+}
+
+/** Parses `/sys/block/<dev>/stat`. */
+export function parseBlockStat(text: string): BlockStat {
+  const field = text.trim().split(/\s+/).map(Number);
+  const at = (index: number): number => field[index] ?? 0;
+  return {
+    // Reads, writes, discards and flushes; discards and flushes are missing on old kernels.
+    completed: at(0) + at(4) + at(11) + at(15),
+    ioTimeMs: at(3) + at(7) + at(14) + at(16),
+    writtenBytes: at(6) * 512,
+    inFlight: at(8),
+  };
+}
+
+/** The counters of a block device by its kernel name, or `undefined` when it is gone. */
+export async function readBlockStat(device: string): Promise<BlockStat | undefined> {
+  const text = await readAttribute(`/sys/block/${device}/stat`);
+  return text === undefined ? undefined : parseBlockStat(text);
+}
