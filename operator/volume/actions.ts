@@ -1,0 +1,136 @@
+/** What a plan may do. Plain data that can be printed and replayed. */
+import type { Attachment, ConnectionSpec, ReplicaRecord, ReplicaSpec } from './model.ts';
+
+export interface PlannedEvent {
+  readonly type: 'Normal' | 'Warning';
+  /** CamelCase, stable. */
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** An effect outside the volume's own status. Each may be repeated without harm. */
+export type Action =
+  | { readonly kind: 'addFinalizer' }
+  | { readonly kind: 'removeFinalizer' }
+  | { readonly kind: 'createReplica'; readonly name: string; readonly spec: ReplicaSpec }
+  /** Who may connect to the replica, and under which epoch: to raise the epoch is to fence the host before. */
+  | {
+      readonly kind: 'setAccess';
+      readonly name: string;
+      readonly uid: string;
+      readonly hostNqn: string;
+      readonly epoch: number;
+    }
+  | { readonly kind: 'orphanReplica'; readonly name: string; readonly uid: string; readonly why: string }
+  | { readonly kind: 'deleteReplica'; readonly name: string; readonly uid: string }
+  | { readonly kind: 'createConnection'; readonly name: string; readonly spec: ConnectionSpec }
+  | {
+      readonly kind: 'updateConnection';
+      readonly name: string;
+      readonly uid: string;
+      readonly spec: Pick<ConnectionSpec, 'legs' | 'legTimeout' | 'epoch'>;
+      readonly why: string;
+    }
+  | { readonly kind: 'deleteConnection'; readonly name: string; readonly uid: string; readonly why: string }
+  /** Takes the client agent's finalizer off a connection whose client has been fenced. */
+  | { readonly kind: 'releaseConnection'; readonly name: string; readonly uid: string; readonly epoch: number };
+
+/** A change of the volume's record. The record is written first, and what follows from it is planned anew. */
+export type RecordChange =
+  /** The first members of the volume. */
+  | {
+      readonly kind: 'place';
+      readonly replicas: readonly ReplicaRecord[];
+      readonly nextReplica: number;
+      readonly event: PlannedEvent;
+    }
+  /** All replicas exist and are empty: each is in sync, and nobody is attached. */
+  | { readonly kind: 'initialise'; readonly inSync: readonly string[]; readonly event: PlannedEvent }
+  /** Failed members leave and new ones come, in one write. */
+  | {
+      readonly kind: 'replace';
+      readonly replicas: readonly ReplicaRecord[];
+      readonly nextReplica: number;
+      readonly leaving: readonly string[];
+      readonly event: PlannedEvent;
+    }
+  | { readonly kind: 'grant'; readonly attachment: Attachment; readonly event: PlannedEvent }
+  /** The client has stopped its array in order and let go. */
+  | { readonly kind: 'released'; readonly attachment: Attachment; readonly event: PlannedEvent }
+  /** The client is cut off from every leg that counts. */
+  | { readonly kind: 'fenced'; readonly attachment: Attachment; readonly event: PlannedEvent }
+  /** Replicas that are marked as orphans are no longer named. */
+  | {
+      readonly kind: 'forget';
+      readonly replicas: readonly ReplicaRecord[];
+      readonly names: readonly string[];
+      readonly event: PlannedEvent;
+    };
+
+/** The part of the status patch that a change of the record makes (RFC 7386: null removes a key). */
+export function recordPatch(change: RecordChange, outOfSync: Readonly<Record<string, unknown>>): object {
+  switch (change.kind) {
+    case 'place':
+    case 'replace':
+      return { replicas: change.replicas, nextReplica: change.nextReplica };
+    case 'initialise':
+      return { inSync: change.inSync, attachment: { node: '', hostNqn: '', epoch: 0, clean: true } };
+    case 'grant':
+    case 'released':
+    case 'fenced':
+      return { attachment: change.attachment };
+    case 'forget': {
+      // Only the keys of the forgotten replicas: the rest of outOfSync belongs to the client agent.
+      const stale = change.names.filter((name) => Object.hasOwn(outOfSync, name));
+      const removal = stale.length === 0 ? {} : { outOfSync: Object.fromEntries(stale.map((name) => [name, null])) };
+      return { replicas: change.replicas, ...removal };
+    }
+  }
+}
+
+/** The event that tells of an effect, if it is worth one: what only completes another decision is not. */
+export function actionEvent(action: Action): PlannedEvent | undefined {
+  switch (action.kind) {
+    case 'createReplica':
+      return {
+        type: 'Normal',
+        reason: 'ReplicaCreated',
+        message: `made ${action.name} on ${action.spec.storageNode} (pool ${action.spec.pool})`,
+      };
+    case 'setAccess':
+      return {
+        type: 'Normal',
+        reason: 'AccessChanged',
+        message:
+          action.hostNqn === ''
+            ? `closing ${action.name} to every host, epoch ${action.epoch}`
+            : `opening ${action.name} to ${action.hostNqn} alone, epoch ${action.epoch}`,
+      };
+    case 'orphanReplica':
+      return {
+        type: 'Normal',
+        reason: 'ReplicaOrphaned',
+        message: `${action.name} is to be erased: ${action.why}`,
+      };
+    case 'createConnection':
+      return {
+        type: 'Normal',
+        reason: 'Connecting',
+        message: `${action.spec.node} connects ${action.spec.legs.map((leg) => leg.replica).join(', ')}`,
+      };
+    case 'updateConnection':
+      return { type: 'Normal', reason: 'LegsChanged', message: action.why };
+    case 'deleteConnection':
+      return { type: 'Normal', reason: 'Releasing', message: action.why };
+    case 'releaseConnection':
+      return {
+        type: 'Normal',
+        reason: 'ConnectionRemoved',
+        message: `${action.name} is given up: its client is fenced since epoch ${action.epoch}`,
+      };
+    case 'addFinalizer':
+    case 'removeFinalizer':
+    case 'deleteReplica':
+      return undefined;
+  }
+}

@@ -1,0 +1,215 @@
+import {
+  API_GROUP_VERSION,
+  CLIENT_AGENT_FINALIZER,
+  OPERATOR_FINALIZER,
+  STORAGE_AGENT_FINALIZER,
+  VOLUME_LABEL,
+} from '../../lib/api/names.ts';
+import type { Action } from './actions.ts';
+import { actionEvent } from './actions.ts';
+import type { Fresh, Objection } from './guard.ts';
+import { objectToAction, objectToRecord } from './guard.ts';
+import type { ReplicatedVolume } from './model.ts';
+import type { Plan } from './plan.ts';
+import type { Ports, Stores } from './ports.ts';
+import { isAlreadyExists, isConflict } from './ports.ts';
+
+/**
+ * done: everything was carried out; `volume` is the volume as last written. stale: the world is not the one that was
+ * planned for; nothing is wrong, it has to be planned again.
+ */
+export type Outcome =
+  { readonly kind: 'done'; readonly volume: ReplicatedVolume } | { readonly kind: 'stale'; readonly why: string };
+
+/**
+ * Carries a plan out: first the status, with the record's intent in it, then the effects, each guarded by fresh reads.
+ * Every effect can be repeated, so a crash at any point is made good by planning again.
+ * @throws what the API server answers, except that something has changed in between
+ */
+export async function execute(plan: Plan, planned: ReplicatedVolume, ports: Ports): Promise<Outcome> {
+  try {
+    const volume = await writeStatus(plan, planned, ports);
+    if (typeof volume === 'string') {
+      return { kind: 'stale', why: volume };
+    }
+    for (const event of plan.events) {
+      ports.tell(volume, event);
+    }
+    return await carryOut(plan.actions, volume, ports);
+  } catch (error) {
+    if (isConflict(error)) {
+      return { kind: 'stale', why: (error as Error).message };
+    }
+    throw error;
+  }
+}
+
+/** Gives the volume as written, or why nothing was. */
+async function writeStatus(plan: Plan, planned: ReplicatedVolume, ports: Ports): Promise<ReplicatedVolume | string> {
+  if (plan.status === undefined) {
+    return planned;
+  }
+  const { name, uid, resourceVersion } = planned.metadata;
+  if (plan.record !== undefined) {
+    const fresh = await read(planned, ports);
+    const objection = typeof fresh === 'string' ? fresh : objectToRecord(plan.record, fresh);
+    if (objection !== undefined) {
+      return `${plan.record.kind}: ${objection}`;
+    }
+  }
+  // The resourceVersion makes it a compare-and-swap: the client agent writes this status, too.
+  const patch = { metadata: { uid, resourceVersion }, status: plan.status };
+  const written = await ports.volumes.patch(name, patch, { subresource: 'status' });
+  ports.log.info('status written', { volume: name, record: plan.record?.kind, status: plan.status });
+  return written;
+}
+
+async function carryOut(actions: readonly Action[], planned: ReplicatedVolume, ports: Ports): Promise<Outcome> {
+  let volume = planned;
+  for (const action of actions) {
+    const fresh = await read(volume, ports);
+    if (typeof fresh === 'string') {
+      return { kind: 'stale', why: fresh };
+    }
+    if (isDone(action, fresh)) {
+      continue;
+    }
+    const objection: Objection = objectToAction(action, fresh);
+    if (objection !== undefined) {
+      return { kind: 'stale', why: `${action.kind}: ${objection}` };
+    }
+    volume = (await perform(action, fresh, ports)) ?? volume;
+    ports.log.info('done', { volume: volume.metadata.name, action });
+    const event = actionEvent(action);
+    if (event !== undefined) {
+      ports.tell(volume, event);
+    }
+  }
+  return { kind: 'done', volume };
+}
+
+/** Reads everything that the laws speak about, or says why the plan is out of date. */
+async function read(planned: ReplicatedVolume, stores: Stores): Promise<Fresh | string> {
+  const { name, uid, resourceVersion } = planned.metadata;
+  const volume = await stores.volumes.get(name);
+  if (volume === undefined || volume.metadata.uid !== uid) {
+    return 'the volume is gone';
+  }
+  if (volume.metadata.resourceVersion !== resourceVersion) {
+    return 'the volume has changed';
+  }
+  const ofVolume = { fieldSelector: `spec.volume=${name}` };
+  const replicas = await stores.replicas.list(ofVolume);
+  const connections = await stores.connections.list(ofVolume);
+  return { volume, replicas: replicas.items, connections: connections.items };
+}
+
+/** The effect is there already: the cache, or an operator before this one, is behind or ahead. */
+function isDone(action: Action, fresh: Fresh): boolean {
+  const replica = (uid: string) => fresh.replicas.find(({ metadata }) => metadata.uid === uid);
+  const connection = (uid: string) => fresh.connections.find(({ metadata }) => metadata.uid === uid);
+  switch (action.kind) {
+    case 'createReplica':
+      return fresh.replicas.some(
+        ({ metadata, spec }) => metadata.name === action.name && spec.volumeUid === action.spec.volumeUid,
+      );
+    case 'setAccess': {
+      const spec = replica(action.uid)?.spec;
+      return spec?.epoch === action.epoch && spec.hostNqn === action.hostNqn;
+    }
+    case 'orphanReplica':
+      return (replica(action.uid)?.spec.state ?? 'Orphan') === 'Orphan';
+    case 'deleteReplica':
+      return replica(action.uid)?.metadata.deletionTimestamp !== undefined || replica(action.uid) === undefined;
+    case 'createConnection':
+      return fresh.connections.some(
+        ({ metadata, spec }) => metadata.name === action.name && spec.epoch === action.spec.epoch,
+      );
+    case 'deleteConnection':
+      return connection(action.uid)?.metadata.deletionTimestamp !== undefined || connection(action.uid) === undefined;
+    case 'releaseConnection':
+      return connection(action.uid) === undefined;
+    case 'addFinalizer':
+      return fresh.volume.metadata.finalizers?.includes(OPERATOR_FINALIZER) ?? false;
+    case 'updateConnection':
+    case 'removeFinalizer':
+      return false;
+  }
+}
+
+/** One effect. Gives the volume when it is the volume that was written. */
+async function perform(action: Action, fresh: Fresh, stores: Stores): Promise<ReplicatedVolume | undefined> {
+  const { name: volume, uid, resourceVersion, finalizers = [] } = fresh.volume.metadata;
+  switch (action.kind) {
+    case 'addFinalizer':
+      return await stores.volumes.patch(volume, {
+        metadata: { uid, resourceVersion, finalizers: [...finalizers, OPERATOR_FINALIZER] },
+      });
+    case 'removeFinalizer':
+      await stores.volumes.patch(volume, {
+        metadata: { uid, resourceVersion, finalizers: finalizers.filter((each) => each !== OPERATOR_FINALIZER) },
+      });
+      return undefined;
+    case 'createReplica':
+      await createOnce(action.name, async () => {
+        await stores.replicas.create({
+          apiVersion: API_GROUP_VERSION,
+          kind: 'VolumeReplica',
+          metadata: { name: action.name, labels: { [VOLUME_LABEL]: volume }, finalizers: [STORAGE_AGENT_FINALIZER] },
+          spec: { ...action.spec },
+        });
+      });
+      return undefined;
+    case 'setAccess':
+      await stores.replicas.patch(action.name, {
+        metadata: { uid: action.uid },
+        spec: { hostNqn: action.hostNqn, epoch: action.epoch },
+      });
+      return undefined;
+    case 'orphanReplica':
+      await stores.replicas.patch(action.name, { metadata: { uid: action.uid }, spec: { state: 'Orphan' } });
+      return undefined;
+    case 'deleteReplica':
+      await stores.replicas.delete(action.name, { uid: action.uid });
+      return undefined;
+    case 'createConnection':
+      await createOnce(action.name, async () => {
+        await stores.connections.create({
+          apiVersion: API_GROUP_VERSION,
+          kind: 'VolumeConnection',
+          metadata: { name: action.name, labels: { [VOLUME_LABEL]: volume }, finalizers: [CLIENT_AGENT_FINALIZER] },
+          spec: { ...action.spec },
+        });
+      });
+      return undefined;
+    case 'updateConnection':
+      await stores.connections.patch(action.name, { metadata: { uid: action.uid }, spec: action.spec });
+      return undefined;
+    case 'deleteConnection':
+      await stores.connections.delete(action.name, { uid: action.uid });
+      return undefined;
+    case 'releaseConnection':
+      await releaseConnection(action.name, action.uid, fresh, stores);
+      return undefined;
+  }
+}
+
+async function releaseConnection(name: string, uid: string, fresh: Fresh, stores: Stores): Promise<void> {
+  const { finalizers = [], resourceVersion } =
+    fresh.connections.find(({ metadata }) => metadata.uid === uid)?.metadata ?? {};
+  await stores.connections.patch(name, {
+    metadata: { uid, resourceVersion, finalizers: finalizers.filter((each) => each !== CLIENT_AGENT_FINALIZER) },
+  });
+}
+
+/** An object of this name that belongs to something else is seen by the next plan, which then takes another name. */
+async function createOnce(name: string, create: () => Promise<void>): Promise<void> {
+  try {
+    await create();
+  } catch (error) {
+    if (isAlreadyExists(error)) {
+      throw new Error(`${name} already exists and belongs to something else`, { cause: error });
+    }
+    throw error;
+  }
+}

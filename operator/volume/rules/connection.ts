@@ -1,0 +1,100 @@
+import type { Decision, Rule } from '../decision.ts';
+import { nothing } from '../decision.ts';
+import type { Facts } from '../facts.ts';
+import { activeObject } from '../facts.ts';
+import { sameJson } from '../merge-patch.ts';
+import type { ConnectionLeg, ConnectionSpec } from '../model.ts';
+import { accessActions } from './access.ts';
+
+/**
+ * Given an attached volume, then every replica admits its client under its epoch, and the client's connection lists the
+ * legs that it may use: members that have fenced earlier hosts. A replica that leaves the volume leaves the list.
+ */
+export const connect: Rule = (facts): Decision => {
+  const { session, attachment, connection } = facts;
+  if (session.kind !== 'attached') {
+    return nothing;
+  }
+  const access = accessActions(facts, attachment.hostNqn, attachment.epoch);
+  const legs = legsOf(facts);
+  if (connection !== undefined) {
+    return { actions: [...access, ...update(facts, connection.spec, connection.metadata, legs)] };
+  }
+  const old = facts.oldConnections.find(({ spec }) => spec.node === session.node);
+  if (old !== undefined) {
+    const message = `attaching to ${session.node}: waits until it has cleaned up after its last attachment`;
+    return { actions: access, notes: [{ topic: 'attach', reason: 'Attaching', message }] };
+  }
+  if (!legs.some(({ replica }) => facts.status.inSync?.includes(replica) ?? false)) {
+    const message = `attaching to ${session.node}: waits until an in-sync replica is exported`;
+    return { actions: access, notes: [{ topic: 'attach', reason: 'Attaching', message, blocked: true }] };
+  }
+  const { spec } = facts.world.volume;
+  return {
+    actions: [
+      ...access,
+      {
+        kind: 'createConnection',
+        name: `${facts.name}.${session.node}`,
+        spec: {
+          volume: facts.name,
+          volumeUid: facts.uid,
+          node: session.node,
+          epoch: attachment.epoch,
+          sizeBytes: sizeBytes(facts),
+          legTimeout: legTimeout(facts),
+          raidDisks: Math.max(spec.replicas, facts.members.length),
+          legs: [...legs],
+        },
+      },
+    ],
+    notes: [{ topic: 'attach', reason: 'Attaching', message: `attaching to ${session.node}: it connects the legs` }],
+  };
+};
+
+/** The members whose export admits this attachment's client and no other. */
+export function legsOf(facts: Facts): readonly ConnectionLeg[] {
+  return facts.members.flatMap((replica): readonly ConnectionLeg[] => {
+    const object = activeObject(replica);
+    const { nqn, address, port, fencedEpoch = -1 } = object?.status ?? {};
+    const open = object?.spec.epoch === facts.attachment.epoch && fencedEpoch >= facts.attachment.epoch;
+    return object !== undefined && open && nqn !== undefined && address !== undefined && port !== undefined
+      ? [{ replica: replica.name, uid: object.metadata.uid ?? '', nqn, address, port }]
+      : [];
+  });
+}
+
+function names(legs: readonly ConnectionLeg[]): readonly string[] {
+  return legs.map(({ replica }) => replica);
+}
+
+function update(
+  facts: Facts,
+  present: ConnectionSpec,
+  { name, uid = '' }: { readonly name: string; readonly uid?: string },
+  legs: readonly ConnectionLeg[],
+) {
+  const wanted = { legs: [...legs], legTimeout: legTimeout(facts), epoch: facts.attachment.epoch };
+  // An agent that is away has not changed what it exports: a leg stays listed until its member leaves.
+  if (sameJson(wanted, { legs: present.legs, legTimeout: present.legTimeout, epoch: present.epoch })) {
+    return [];
+  }
+  const added = names(legs).filter((leg) => !names(present.legs).includes(leg));
+  const removed = names(present.legs).filter((leg) => !names(legs).includes(leg));
+  const parts = [
+    ...(added.length > 0 ? [`${present.node} is to connect ${added.join(', ')}`] : []),
+    ...(removed.length > 0 ? [`${present.node} is to drop ${removed.join(', ')}`] : []),
+  ];
+  const why = parts.length === 0 ? `${present.node} is told of changed legs` : parts.join('; ');
+  return [{ kind: 'updateConnection', name, uid, spec: wanted, why } as const];
+}
+
+/** What every leg offers: the smallest of the replicas that take part. */
+function sizeBytes(facts: Facts): number {
+  const sizes = facts.members.flatMap((replica) => activeObject(replica)?.spec.sizeBytes ?? []);
+  return Math.min(facts.world.volume.spec.capacityBytes, ...sizes);
+}
+
+function legTimeout(facts: Facts): string {
+  return facts.world.volume.spec.healing.legTimeout;
+}

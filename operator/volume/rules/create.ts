@@ -1,0 +1,158 @@
+import type { Action } from '../actions.ts';
+import type { Decision, Note, Rule } from '../decision.ts';
+import { nothing } from '../decision.ts';
+import type { Facts, Replica } from '../facts.ts';
+import { activeObject, isDoomed, named } from '../facts.ts';
+import { placeReplicas } from './place.ts';
+
+/**
+ * Given a recorded member without an object, when it has never held data, then its object is made, with the access of
+ * the present attachment. A member that has held data is never made anew under its name: an empty replica must not be
+ * taken for a full one.
+ */
+export const createReplicas: Rule = (facts): Decision => {
+  if (facts.ending) {
+    return nothing;
+  }
+  const missing = facts.members.filter(
+    ({ object, nameTaken, hasHistory }) => object === undefined && !nameTaken && !hasHistory,
+  );
+  return { actions: missing.map((replica) => createReplica(facts, replica)) };
+};
+
+function createReplica(facts: Facts, replica: Replica): Action {
+  const { spec } = facts.world.volume;
+  const { storageNode, pool } = replica.record;
+  return {
+    kind: 'createReplica',
+    name: replica.name,
+    spec: {
+      volume: facts.name,
+      volumeUid: facts.uid,
+      storageNode,
+      pool,
+      sizeBytes: spec.capacityBytes,
+      provisioning: spec.provisioning,
+      state: 'Active',
+      hostNqn: facts.attachment.hostNqn,
+      epoch: facts.attachment.epoch,
+    },
+  };
+}
+
+/**
+ * Given a volume that has never held data, when the storage node of a new replica dies or the replica can't be made, and
+ * a short while passes, then the replica is placed elsewhere. Nothing is lost, so nothing has to be waited for.
+ */
+export const replaceUnborn: Rule = (facts): Decision => {
+  if (facts.ending || facts.initialised) {
+    return nothing;
+  }
+  const troubled = facts.members.flatMap((replica) => troubleOf(facts, replica) ?? []);
+  const due = troubled.filter(({ untilMs }) => untilMs <= facts.nowMs);
+  const later = troubled.filter(({ untilMs }) => untilMs > facts.nowMs).map(({ untilMs }) => untilMs - facts.nowMs);
+  const look = later.length === 0 ? {} : { lookAgainMs: Math.min(...later) };
+  if (due.length === 0) {
+    return look;
+  }
+  const failed = due.map(({ replica }) => replica);
+  const keep = facts.members.filter((replica) => !failed.includes(replica));
+  const why = due.map(({ replica, why: reason }) => `${named(replica)} ${reason}`).join(', ');
+  const placed = placeReplicas(facts, {
+    count: failed.length,
+    keep,
+    exclude: failed.map(({ record }) => ({ node: record.storageNode, reason: 'failed to make a replica' })),
+  });
+  if (!placed.ok) {
+    const message = `${why}; no other place: ${placed.message}`;
+    return {
+      notes: [{ topic: 'place', reason: 'NoPlace', message, blocked: true }],
+      lookAgainMs: Math.min(facts.settings.retryMs, ...later),
+    };
+  }
+  const where = placed.records.map(({ name, storageNode }) => `${name} on ${storageNode}`).join(', ');
+  return {
+    record: {
+      kind: 'replace',
+      replicas: [...keep.map(({ record }) => record), ...placed.records, ...leavingRecords(facts, failed)],
+      nextReplica: placed.nextReplica,
+      leaving: failed.map(({ name }) => name),
+      event: { type: 'Warning', reason: 'PlacedElsewhere', message: `${why}; made instead: ${where}` },
+    },
+  };
+};
+
+function leavingRecords(facts: Facts, failed: readonly Replica[]) {
+  return [
+    ...facts.leaving.map(({ record }) => record),
+    ...failed.map(({ record }) => ({ ...record, role: 'Leaving' as const })),
+  ];
+}
+
+/** Why a replica is not going to be made where it is, and how long it is given; undefined when all is well. */
+function troubleOf(
+  facts: Facts,
+  replica: Replica,
+): { readonly replica: Replica; readonly why: string; readonly untilMs: number } | undefined {
+  const sinceMs = Date.parse(replica.record.since ?? '') || 0;
+  const { creationPatienceMs } = facts.settings;
+  if (isDoomed(replica)) {
+    const why = replica.nameTaken ? 'can not have its name, which an earlier volume still uses' : 'was deleted';
+    return { replica, why, untilMs: facts.nowMs };
+  }
+  const status = activeObject(replica)?.status;
+  if (status?.phase === 'Failed') {
+    return { replica, why: `failed: ${status.message ?? 'no reason given'}`, untilMs: sinceMs + creationPatienceMs };
+  }
+  if (status?.phase !== 'Ready' && !replica.node.alive) {
+    const goneMs = Math.max(sinceMs, replica.node.lastSeenMs ?? 0);
+    return { replica, why: 'has no live storage agent', untilMs: goneMs + creationPatienceMs };
+  }
+  return undefined;
+}
+
+/**
+ * Given a volume that has never held data, when every replica is ready and empty, then all of them are in sync, and the
+ * attachment record begins at epoch 0. It happens once.
+ */
+export const initialise: Rule = (facts): Decision => {
+  if (facts.ending || facts.initialised || facts.members.length === 0) {
+    return nothing;
+  }
+  const waiting = facts.members.filter((replica) => !isBorn(replica));
+  if (waiting.length > 0) {
+    return { notes: waiting.map(waitNote) };
+  }
+  const inSync = facts.members.map(({ name }) => name);
+  return {
+    record: {
+      kind: 'initialise',
+      inSync,
+      event: { type: 'Normal', reason: 'Created', message: `all ${inSync.length} replicas are ready` },
+    },
+  };
+};
+
+/** Its logical volume exists, is exported, and nobody has ever been let in. */
+export function isBorn(replica: Pick<Replica, 'object'>): boolean {
+  const { object } = replica;
+  return (
+    object !== undefined &&
+    object.spec.state === 'Active' &&
+    object.metadata.deletionTimestamp === undefined &&
+    object.status?.phase === 'Ready' &&
+    object.spec.epoch === 0 &&
+    object.spec.hostNqn === ''
+  );
+}
+
+function waitNote(replica: Replica): Note {
+  const status = replica.object?.status;
+  const detail = status?.message === undefined || status.message === '' ? '' : `: ${status.message}`;
+  const what = !replica.node.alive
+    ? 'its storage agent does not answer'
+    : status?.phase === 'Failed'
+      ? `it failed${detail}`
+      : `it is being made${detail}`;
+  return { topic: 'create', reason: 'Creating', message: `waits for ${named(replica)}: ${what}` };
+}

@@ -1,0 +1,137 @@
+import type { Decision, Note, Rule } from '../decision.ts';
+import { nothing } from '../decision.ts';
+import type { Facts, Replica } from '../facts.ts';
+import { atTime, isDoomed, named } from '../facts.ts';
+import { placeReplicas } from './place.ts';
+
+/** A member that is not in sync, and when it is replaced if it doesn't come back. */
+export interface Absence {
+  readonly replica: Replica;
+  readonly sinceMs: number;
+  readonly dueMs: number;
+  /** Data is being copied to it: it is waited for. */
+  readonly syncing: boolean;
+}
+
+/**
+ * The members that are not in sync. The time away counts from the moment the client recorded the loss. A client that has
+ * just got its device is given a while to bring back by itself what it can: while the volume was detached nobody could.
+ */
+export function absences(facts: Facts): readonly Absence[] {
+  const patienceMs = Math.min(facts.replicaTimeoutMs, facts.settings.rejoinPatienceMs);
+  const earliestMs = (facts.connectedSinceMs ?? facts.nowMs) + patienceMs;
+  return facts.members
+    .filter(({ inSync }) => !inSync)
+    .map((replica) => {
+      const left = facts.status.outOfSync?.[replica.name]?.at;
+      const sinceMs = Date.parse(left ?? replica.record.since ?? '') || 0;
+      const dueMs = isDoomed(replica) ? sinceMs : Math.max(earliestMs, sinceMs + facts.replicaTimeoutMs);
+      return { replica, sinceMs, dueMs, syncing: replica.leg?.state === 'Syncing' && !isDoomed(replica) };
+    });
+}
+
+/**
+ * Given an attached volume, when a member has not been in sync for `replicaTimeout` and no data is being copied to it,
+ * then it is marked as leaving and a new member is recorded, placed by the same constraints with the members that stay;
+ * one write does both. The node of the failed replica is not chosen again.
+ *
+ * Only a client copies data, so a detached volume heals when it is attached next, and nothing is replaced while the
+ * client itself is not heard of: what it says about its legs is old.
+ */
+export const heal: Rule = (facts): Decision => {
+  const { session, status } = facts;
+  // Without a device there is nothing to copy from: the client connects, or has lost every leg.
+  if (session.kind !== 'attached' || facts.connectedSinceMs === undefined || (status.inSync ?? []).length === 0) {
+    return nothing;
+  }
+  const absent = absences(facts).filter(({ syncing }) => !syncing);
+  if (absent.length === 0) {
+    return nothing;
+  }
+  if (facts.world.volume.spec.healing.paused) {
+    return { notes: [note('Paused', 'healing is paused (spec.healing.paused)', true)] };
+  }
+  const due = absent.filter(({ dueMs }) => dueMs <= facts.nowMs);
+  const later = absent.filter(({ dueMs }) => dueMs > facts.nowMs).map(({ dueMs }) => dueMs - facts.nowMs);
+  if (due.length === 0) {
+    return { lookAgainMs: Math.min(...later) };
+  }
+  if (!(facts.world.clients.get(session.node)?.alive ?? false)) {
+    const message = `healing waits: ${session.node}, which would copy the data, does not renew its lease`;
+    return { notes: [note('ClientAway', message, true)] };
+  }
+  return replace(facts, due, later);
+};
+
+function replace(facts: Facts, due: readonly Absence[], later: readonly number[]): Decision {
+  const failed = due.map(({ replica }) => replica);
+  const keep = facts.members.filter((replica) => !failed.includes(replica));
+  const placed = placeReplicas(facts, { count: failed.length, keep, exclude: exclusions(facts, failed), copies: true });
+  const why = due.map(({ replica, sinceMs }) => `${named(replica)} away since ${atTime(sinceMs)}`).join(', ');
+  if (!placed.ok) {
+    const message = `${why} can't be replaced: ${placed.message}`;
+    return {
+      notes: [note('NoPlace', message, true)],
+      lookAgainMs: Math.min(facts.settings.retryMs, ...later),
+    };
+  }
+  const where = placed.records.map(({ name, storageNode }) => `${name} on ${storageNode}`).join(', ');
+  return {
+    record: {
+      kind: 'replace',
+      replicas: [
+        ...keep.map(({ record }) => record),
+        ...placed.records,
+        ...facts.leaving.map(({ record }) => record),
+        ...failed.map(({ record }) => ({ ...record, role: 'Leaving' as const })),
+      ],
+      nextReplica: placed.nextReplica,
+      leaving: failed.map(({ name }) => name),
+      event: { type: 'Warning', reason: 'Healing', message: `${why}; replaced by ${where}` },
+    },
+  };
+}
+
+/** The nodes of the failed replicas and of those that still leave. */
+function exclusions(facts: Facts, failed: readonly Replica[]) {
+  const nodes = new Set([...failed, ...facts.leaving].map(({ record }) => record.storageNode));
+  return [...nodes].map((node) => ({ node, reason: 'held the failed replica' }));
+}
+
+function note(reason: string, message: string, blocked: boolean): Note {
+  return { topic: 'heal', reason, message, blocked };
+}
+
+/**
+ * Given a detached volume with fewer members than `spec.replicas` (which was raised), then the missing members are
+ * placed; they are filled when it is attached next. An attached array keeps its number of legs.
+ */
+export const grow: Rule = (facts): Decision => {
+  const missing = facts.world.volume.spec.replicas - facts.members.length;
+  if (facts.ending || !facts.initialised || missing === 0) {
+    return nothing;
+  }
+  if (missing < 0) {
+    const message = `keeps ${facts.members.length} replicas: spec.replicas was lowered, and replicas are not removed`;
+    return { notes: [{ topic: 'replicas', reason: 'TooMany', message }] };
+  }
+  if (facts.session.kind !== 'detached') {
+    const message = `${missing} more replicas (spec.replicas was raised) are added when the volume is detached`;
+    return { notes: [{ topic: 'replicas', reason: 'TooFew', message }] };
+  }
+  const exclude = exclusions(facts, []);
+  const placed = placeReplicas(facts, { count: missing, keep: facts.members, exclude, copies: true });
+  if (!placed.ok) {
+    return { notes: [{ topic: 'replicas', reason: 'NoPlace', message: placed.message, blocked: true }] };
+  }
+  const where = placed.records.map(({ name, storageNode }) => `${name} on ${storageNode}`).join(', ');
+  return {
+    record: {
+      kind: 'replace',
+      replicas: [...facts.members, ...facts.leaving].map(({ record }) => record).concat(placed.records),
+      nextReplica: placed.nextReplica,
+      leaving: [],
+      event: { type: 'Normal', reason: 'ReplicasAdded', message: `added ${where}` },
+    },
+  };
+};

@@ -1,0 +1,112 @@
+import { legSizeBytes } from '../../../lib/api/names.ts';
+import { place } from '../../placement/place.ts';
+import type { Exclusion, PlaceResult } from '../../placement/place.ts';
+import { PlacementSpecError, fromSpec } from '../../placement/spec.ts';
+import type { Decision, Rule } from '../decision.ts';
+import { nothing } from '../decision.ts';
+import type { Facts, Replica } from '../facts.ts';
+import type { ReplicaRecord } from '../model.ts';
+
+export interface Demand {
+  readonly count: number;
+  /** The replicas that stay, with which the new ones must fit. */
+  readonly keep: readonly Replica[];
+  readonly exclude: readonly Exclusion[];
+  /** Data is copied to the new replica at once: the whole volume. */
+  readonly copies?: boolean;
+}
+
+export type Placed =
+  | {
+      readonly ok: true;
+      readonly records: readonly ReplicaRecord[];
+      readonly nextReplica: number;
+      readonly warnings: readonly string[];
+    }
+  | { readonly ok: false; readonly message: string };
+
+/** Chooses storage nodes for new replicas and gives them names that were never used. */
+export function placeReplicas(facts: Facts, demand: Demand): Placed {
+  const result = ask(facts, demand);
+  if (!result.ok) {
+    return { ok: false, message: result.message };
+  }
+  const first = firstFreeOrdinal(facts);
+  const records = result.choices.map((choice, i): ReplicaRecord => ({
+    name: `${facts.name}-r${first + i}`,
+    storageNode: choice.node,
+    pool: choice.pool,
+    role: 'Member',
+    since: new Date(facts.nowMs).toISOString(),
+    why: [...choice.why],
+  }));
+  return { ok: true, records, nextReplica: first + records.length, warnings: result.warnings };
+}
+
+function ask(facts: Facts, demand: Demand): PlaceResult | { readonly ok: false; readonly message: string } {
+  const { world } = facts;
+  const nodes = world.candidates();
+  const { spec } = world.volume;
+  const labelsOf = (node: string) => nodes.find(({ name }) => name === node)?.labels;
+  const sizeBytes = legSizeBytes(spec.capacityBytes);
+  try {
+    return place({
+      volumeUid: facts.uid,
+      placement: fromSpec(spec.placement),
+      nodes,
+      members: demand.keep.map(({ name, record }) => ({
+        replica: name,
+        node: record.storageNode,
+        labels: labelsOf(record.storageNode),
+      })),
+      exclude: demand.exclude,
+      count: demand.count,
+      sizeBytes,
+      thick: spec.provisioning === 'Thick',
+      ...(demand.copies === true ? { initialBytes: sizeBytes } : {}),
+    });
+  } catch (error) {
+    // Only a mistake in the volume's own placement is an answer; anything else is a bug and must be seen.
+    if (error instanceof PlacementSpecError) {
+      return { ok: false, message: error.message };
+    }
+    throw error;
+  }
+}
+
+/** Above every ordinal of the record and of every object, so that the name of an old orphan is not used again. */
+function firstFreeOrdinal(facts: Facts): number {
+  const prefix = `${facts.name}-r`;
+  const taken = [...facts.world.replicas.map(({ metadata }) => metadata.name), ...facts.recorded.map((r) => r.name)]
+    .filter((name) => name.startsWith(prefix))
+    .map((name) => Number(name.slice(prefix.length)))
+    .filter((ordinal) => Number.isInteger(ordinal));
+  return Math.max(facts.status.nextReplica ?? 0, ...taken.map((ordinal) => ordinal + 1));
+}
+
+/**
+ * Given a volume that has no replicas, when enough storage nodes satisfy its placement, then all its replicas are
+ * recorded in one write; when they don't, the refusal is told and it waits for storage nodes to change.
+ */
+export const placeVolume: Rule = (facts): Decision => {
+  if (facts.ending || facts.initialised || facts.recorded.length > 0) {
+    return nothing;
+  }
+  const count = facts.world.volume.spec.replicas;
+  const placed = placeReplicas(facts, { count, keep: [], exclude: [] });
+  if (!placed.ok) {
+    return { notes: [{ topic: 'place', reason: 'NoPlace', message: placed.message, blocked: true }] };
+  }
+  const where = placed.records.map(
+    ({ name, storageNode, why }) => `${name} on ${storageNode} (${(why ?? []).join('; ')})`,
+  );
+  const message = ['placed ' + where.join(', '), ...placed.warnings].join('; ');
+  return {
+    record: {
+      kind: 'place',
+      replicas: placed.records,
+      nextReplica: placed.nextReplica,
+      event: { type: 'Normal', reason: 'Placed', message },
+    },
+  };
+};
