@@ -1,0 +1,167 @@
+// Generated from crds/ by generate.ts: do not edit.
+import type {Condition, ObjectMeta} from '../meta.ts';
+
+/**
+ * A volume that is kept as several replicas in different failure domains.
+ */
+export interface ReplicatedVolume {
+  apiVersion?: string;
+  kind?: string;
+  metadata: ObjectMeta;
+  spec: ReplicatedVolumeSpec;
+  status?: ReplicatedVolumeStatus;
+}
+export interface ReplicatedVolumeSpec {
+  /**
+   * Usable size in bytes, a multiple of 1 MiB. It only grows.
+   */
+  capacityBytes: number;
+  replicas: number;
+  /**
+   * Hard constraints and weighted goals over the labels of storage nodes.
+   */
+  placement: {
+    /**
+     * @maxItems 16
+     */
+    constraints: {
+      distinct?: {
+        label: string;
+      };
+      same?: {
+        label: string;
+      };
+      exists?: {
+        label: string;
+      };
+      in?: {
+        label: string;
+        /**
+         * @minItems 1
+         * @maxItems 64
+         */
+        values: string[];
+      };
+      notIn?: {
+        label: string;
+        /**
+         * @minItems 1
+         * @maxItems 64
+         */
+        values: string[];
+      };
+    }[];
+    /**
+     * @maxItems 16
+     */
+    goals: {
+      weight: number;
+      distinct?: {
+        label: string;
+      };
+      same?: {
+        label: string;
+      };
+      in?: {
+        label: string;
+        /**
+         * @minItems 1
+         * @maxItems 64
+         */
+        values: string[];
+      };
+      /**
+       * Prefer nodes that share the client's labels, or one label of them.
+       */
+      near?: {
+        label?: string;
+      };
+      spread?: {
+        resource: 'capacity';
+      };
+    }[];
+  };
+  healing: {
+    /**
+     * How long a replica may stay away before the volume heals onto another node.
+     */
+    replicaTimeout: string;
+    /**
+     * How long the client waits for a leg that does not answer before it records the loss and goes on without it.
+     */
+    legTimeout: string;
+    paused: boolean;
+  };
+  provisioning: 'Thin' | 'Thick';
+  /**
+   * The client node that is to have the volume; empty for none. The CSI controller writes it.
+   */
+  attachTo: string;
+}
+export interface ReplicatedVolumeStatus {
+  phase?: 'Pending' | 'Creating' | 'Healthy' | 'Degraded' | 'Healing' | 'Waiting' | 'Deleting';
+  /**
+   * One line for people: is the volume safe, and if not, why.
+   */
+  message?: string;
+  inSyncSummary?: string;
+  size?: string;
+  attachment?: {
+    /**
+     * The client node that may write; empty for none.
+     */
+    node: string;
+    hostNqn: string;
+    epoch: number;
+    /**
+     * The array was stopped in order: all in-sync legs are identical.
+     */
+    clean: boolean;
+  };
+  /**
+   * The replicas that hold every acknowledged write.
+   *
+   * @maxItems 8
+   */
+  inSync?: string[];
+  /**
+   * By replica, when it left the in-sync set and whether the running array's bitmap knows what it lacks.
+   */
+  outOfSync?: {
+    [k: string]: {
+      epoch: number;
+      /**
+       * The client boot in which the array has tracked the missing writes; without it only a full sync helps.
+       */
+      bootId?: string;
+      /**
+       * The NVMe name under which the leg was lost. It names the storage node's boot - a rebooted node may have lost what it had not flushed, so only a full sync helps.
+       */
+      nqn?: string;
+      at: string;
+      reason?: string;
+    };
+  };
+  /**
+   * The ordinal of the next replica's name; it only grows, so a name is never used twice.
+   */
+  nextReplica?: number;
+  /**
+   * @maxItems 24
+   */
+  replicas?: {
+    name: string;
+    storageNode: string;
+    pool: string;
+    role: 'Member' | 'Leaving';
+    /**
+     * When it was added to the volume.
+     */
+    since?: string;
+    /**
+     * Why it was placed there.
+     */
+    why?: string[];
+  }[];
+  conditions?: Condition[];
+}

@@ -1,0 +1,654 @@
+// Generated from crds/ by generate.ts: do not edit.
+import type { Schema } from '../crd.ts';
+
+/** The schemas of the CRDs, as the API server enforces them (without their CEL rules' meaning). */
+export const schemas = {
+  ReplicatedVolume: {
+    type: 'object',
+    description: 'A volume that is kept as several replicas in different failure domains.',
+    required: ['spec'],
+    'x-kubernetes-validations': [
+      { rule: 'size(self.metadata.name) <= 100', message: 'the name of a ReplicatedVolume has at most 100 characters' },
+    ],
+    properties: {
+      spec: {
+        type: 'object',
+        required: ['capacityBytes'],
+        properties: {
+          capacityBytes: {
+            type: 'integer',
+            format: 'int64',
+            minimum: 1048576,
+            maximum: 70368744177664,
+            description: 'Usable size in bytes, a multiple of 1 MiB. It only grows.',
+            'x-kubernetes-validations': [
+              { rule: 'self >= oldSelf', message: 'capacityBytes only grows; a volume is never made smaller' },
+              { rule: 'self % 1048576 == 0', message: 'capacityBytes is a multiple of 1048576 (1 MiB)' },
+            ],
+          },
+          replicas: { type: 'integer', format: 'int32', minimum: 1, maximum: 8, default: 2 },
+          placement: {
+            type: 'object',
+            default: {},
+            description: 'Hard constraints and weighted goals over the labels of storage nodes.',
+            properties: {
+              constraints: {
+                type: 'array',
+                default: [],
+                maxItems: 16,
+                'x-kubernetes-list-type': 'atomic',
+                items: {
+                  type: 'object',
+                  minProperties: 1,
+                  maxProperties: 1,
+                  properties: {
+                    distinct: {
+                      type: 'object',
+                      required: ['label'],
+                      properties: { label: { type: 'string', minLength: 1, maxLength: 317 } },
+                    },
+                    same: {
+                      type: 'object',
+                      required: ['label'],
+                      properties: { label: { type: 'string', minLength: 1, maxLength: 317 } },
+                    },
+                    exists: {
+                      type: 'object',
+                      required: ['label'],
+                      properties: { label: { type: 'string', minLength: 1, maxLength: 317 } },
+                    },
+                    in: {
+                      type: 'object',
+                      required: ['label', 'values'],
+                      properties: {
+                        label: { type: 'string', minLength: 1, maxLength: 317 },
+                        values: {
+                          type: 'array',
+                          minItems: 1,
+                          maxItems: 64,
+                          'x-kubernetes-list-type': 'set',
+                          items: { type: 'string', maxLength: 63 },
+                        },
+                      },
+                    },
+                    notIn: {
+                      type: 'object',
+                      required: ['label', 'values'],
+                      properties: {
+                        label: { type: 'string', minLength: 1, maxLength: 317 },
+                        values: {
+                          type: 'array',
+                          minItems: 1,
+                          maxItems: 64,
+                          'x-kubernetes-list-type': 'set',
+                          items: { type: 'string', maxLength: 63 },
+                        },
+                      },
+                    },
+                  },
+                },
+              },
+              goals: {
+                type: 'array',
+                default: [],
+                maxItems: 16,
+                'x-kubernetes-list-type': 'atomic',
+                items: {
+                  type: 'object',
+                  minProperties: 2,
+                  maxProperties: 2,
+                  required: ['weight'],
+                  properties: {
+                    weight: { type: 'integer', format: 'int32', minimum: 1, maximum: 100, default: 10 },
+                    distinct: {
+                      type: 'object',
+                      required: ['label'],
+                      properties: { label: { type: 'string', minLength: 1, maxLength: 317 } },
+                    },
+                    same: {
+                      type: 'object',
+                      required: ['label'],
+                      properties: { label: { type: 'string', minLength: 1, maxLength: 317 } },
+                    },
+                    in: {
+                      type: 'object',
+                      required: ['label', 'values'],
+                      properties: {
+                        label: { type: 'string', minLength: 1, maxLength: 317 },
+                        values: {
+                          type: 'array',
+                          minItems: 1,
+                          maxItems: 64,
+                          'x-kubernetes-list-type': 'set',
+                          items: { type: 'string', maxLength: 63 },
+                        },
+                      },
+                    },
+                    near: {
+                      type: 'object',
+                      description: "Prefer nodes that share the client's labels, or one label of them.",
+                      properties: { label: { type: 'string', minLength: 1, maxLength: 317 } },
+                    },
+                    spread: {
+                      type: 'object',
+                      required: ['resource'],
+                      properties: { resource: { type: 'string', enum: ['capacity'] } },
+                    },
+                  },
+                },
+              },
+            },
+          },
+          healing: {
+            type: 'object',
+            default: {},
+            properties: {
+              replicaTimeout: {
+                type: 'string',
+                default: '10m',
+                description: 'How long a replica may stay away before the volume heals onto another node.',
+                pattern: '^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$',
+                maxLength: 32,
+              },
+              legTimeout: {
+                type: 'string',
+                default: '3s',
+                description:
+                  'How long the client waits for a leg that does not answer before it records the loss and goes on without it.',
+                pattern: '^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$',
+                maxLength: 32,
+              },
+              paused: { type: 'boolean', default: false },
+            },
+          },
+          provisioning: {
+            type: 'string',
+            enum: ['Thin', 'Thick'],
+            default: 'Thin',
+            'x-kubernetes-validations': [{ rule: 'self == oldSelf', message: "provisioning can't be changed" }],
+          },
+          attachTo: {
+            type: 'string',
+            default: '',
+            maxLength: 253,
+            description: 'The client node that is to have the volume; empty for none. The CSI controller writes it.',
+          },
+        },
+      },
+      status: {
+        type: 'object',
+        'x-kubernetes-validations': [
+          {
+            rule: '!has(oldSelf.attachment) || has(self.attachment)',
+            message: 'the attachment record is never removed (its epoch would be forgotten)',
+          },
+          {
+            rule: '!has(oldSelf.inSync) || size(oldSelf.inSync) == 0 || (has(self.inSync) && size(self.inSync) > 0)',
+            message: 'the last in-sync replica is never removed from the record',
+          },
+        ],
+        properties: {
+          phase: {
+            type: 'string',
+            enum: ['Pending', 'Creating', 'Healthy', 'Degraded', 'Healing', 'Waiting', 'Deleting'],
+          },
+          message: {
+            type: 'string',
+            maxLength: 1024,
+            description: 'One line for people: is the volume safe, and if not, why.',
+          },
+          inSyncSummary: { type: 'string' },
+          size: { type: 'string' },
+          attachment: {
+            type: 'object',
+            required: ['epoch'],
+            'x-kubernetes-validations': [
+              { rule: 'self.epoch >= oldSelf.epoch', message: 'the attachment epoch never falls' },
+            ],
+            properties: {
+              node: { type: 'string', default: '', description: 'The client node that may write; empty for none.' },
+              hostNqn: { type: 'string', default: '' },
+              epoch: { type: 'integer', format: 'int64', minimum: 0 },
+              clean: {
+                type: 'boolean',
+                default: true,
+                description: 'The array was stopped in order: all in-sync legs are identical.',
+              },
+            },
+          },
+          inSync: {
+            type: 'array',
+            description: 'The replicas that hold every acknowledged write.',
+            maxItems: 8,
+            'x-kubernetes-list-type': 'set',
+            items: { type: 'string', maxLength: 253 },
+          },
+          outOfSync: {
+            type: 'object',
+            description:
+              "By replica, when it left the in-sync set and whether the running array's bitmap knows what it lacks.",
+            additionalProperties: {
+              type: 'object',
+              required: ['epoch', 'at'],
+              properties: {
+                epoch: { type: 'integer', format: 'int64', minimum: 0 },
+                bootId: {
+                  type: 'string',
+                  description:
+                    'The client boot in which the array has tracked the missing writes; without it only a full sync helps.',
+                },
+                nqn: {
+                  type: 'string',
+                  description:
+                    "The NVMe name under which the leg was lost. It names the storage node's boot - a rebooted node may have lost what it had not flushed, so only a full sync helps.",
+                },
+                at: { type: 'string', format: 'date-time' },
+                reason: { type: 'string', maxLength: 1024 },
+              },
+            },
+          },
+          nextReplica: {
+            type: 'integer',
+            format: 'int32',
+            minimum: 0,
+            description: "The ordinal of the next replica's name; it only grows, so a name is never used twice.",
+          },
+          replicas: {
+            type: 'array',
+            maxItems: 24,
+            'x-kubernetes-list-type': 'map',
+            'x-kubernetes-list-map-keys': ['name'],
+            items: {
+              type: 'object',
+              required: ['name', 'storageNode', 'pool', 'role'],
+              properties: {
+                name: { type: 'string' },
+                storageNode: { type: 'string' },
+                pool: { type: 'string' },
+                role: { type: 'string', enum: ['Member', 'Leaving'] },
+                since: { type: 'string', format: 'date-time', description: 'When it was added to the volume.' },
+                why: {
+                  type: 'array',
+                  'x-kubernetes-list-type': 'atomic',
+                  description: 'Why it was placed there.',
+                  items: { type: 'string' },
+                },
+              },
+            },
+          },
+          conditions: {
+            type: 'array',
+            'x-kubernetes-list-type': 'map',
+            'x-kubernetes-list-map-keys': ['type'],
+            items: {
+              type: 'object',
+              required: ['type', 'status', 'lastTransitionTime', 'reason', 'message'],
+              properties: {
+                type: { type: 'string', maxLength: 316 },
+                status: { type: 'string', enum: ['True', 'False', 'Unknown'] },
+                observedGeneration: { type: 'integer', format: 'int64', minimum: 0 },
+                lastTransitionTime: { type: 'string', format: 'date-time' },
+                reason: { type: 'string', minLength: 1, maxLength: 1024 },
+                message: { type: 'string', maxLength: 32768 },
+              },
+            },
+          },
+        },
+      },
+    },
+  },
+  StorageNode: {
+    type: 'object',
+    description: 'A machine that stores replicas. Its labels are the topology that placements speak about.',
+    required: ['spec'],
+    properties: {
+      spec: {
+        type: 'object',
+        required: ['addresses', 'pools'],
+        properties: {
+          addresses: {
+            type: 'array',
+            description: 'Where the NVMe/TCP target of this node listens.',
+            minItems: 1,
+            maxItems: 4,
+            'x-kubernetes-list-type': 'atomic',
+            items: {
+              type: 'object',
+              required: ['ip'],
+              properties: {
+                ip: { type: 'string', minLength: 2, maxLength: 45, description: 'IPv4 or IPv6 address.' },
+                port: { type: 'integer', format: 'int32', minimum: 1, maximum: 65535, default: 4420 },
+              },
+            },
+          },
+          pools: {
+            type: 'array',
+            description:
+              'LVM thin pools. Each is made from empty disks (devices) or found in an existing volume group (volumeGroup).',
+            minItems: 1,
+            maxItems: 16,
+            'x-kubernetes-list-type': 'map',
+            'x-kubernetes-list-map-keys': ['name'],
+            items: {
+              type: 'object',
+              required: ['name'],
+              'x-kubernetes-validations': [
+                {
+                  rule: 'has(self.devices) != has(self.volumeGroup)',
+                  message:
+                    'give either devices (empty disks to make the pool from) or volumeGroup (an existing one), not both',
+                },
+              ],
+              properties: {
+                name: { type: 'string', pattern: '^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$', maxLength: 32 },
+                devices: {
+                  type: 'array',
+                  minItems: 1,
+                  maxItems: 64,
+                  'x-kubernetes-list-type': 'set',
+                  items: { type: 'string', pattern: '^/dev/.+', maxLength: 256 },
+                },
+                volumeGroup: { type: 'string', pattern: '^[a-zA-Z0-9+_.][a-zA-Z0-9+_.-]*$', maxLength: 127 },
+              },
+            },
+          },
+          cordoned: {
+            type: 'boolean',
+            default: false,
+            description: 'No new replica is placed here; those that exist stay.',
+          },
+          draining: {
+            type: 'boolean',
+            default: false,
+            description: 'Replicas are to move elsewhere; no new replica is placed here.',
+          },
+        },
+      },
+      status: {
+        type: 'object',
+        properties: {
+          agentVersion: { type: 'string' },
+          bootId: { type: 'string', description: "The kernel's boot id, so that a reboot is seen." },
+          summary: {
+            type: 'object',
+            description: 'The sums over all pools, for people.',
+            properties: { capacity: { type: 'string' }, used: { type: 'string' }, provisioned: { type: 'string' } },
+          },
+          pools: {
+            type: 'array',
+            'x-kubernetes-list-type': 'map',
+            'x-kubernetes-list-map-keys': ['name'],
+            items: {
+              type: 'object',
+              required: ['name', 'capacityBytes', 'usedBytes', 'provisionedBytes'],
+              properties: {
+                name: { type: 'string' },
+                capacityBytes: { type: 'integer', format: 'int64', minimum: 0 },
+                usedBytes: { type: 'integer', format: 'int64', minimum: 0 },
+                provisionedBytes: { type: 'integer', format: 'int64', minimum: 0 },
+              },
+            },
+          },
+          conditions: {
+            type: 'array',
+            'x-kubernetes-list-type': 'map',
+            'x-kubernetes-list-map-keys': ['type'],
+            items: {
+              type: 'object',
+              required: ['type', 'status', 'lastTransitionTime', 'reason', 'message'],
+              properties: {
+                type: { type: 'string', maxLength: 316 },
+                status: { type: 'string', enum: ['True', 'False', 'Unknown'] },
+                observedGeneration: { type: 'integer', format: 'int64', minimum: 0 },
+                lastTransitionTime: { type: 'string', format: 'date-time' },
+                reason: { type: 'string', minLength: 1, maxLength: 1024 },
+                message: { type: 'string', maxLength: 32768 },
+              },
+            },
+          },
+        },
+      },
+    },
+  },
+  VolumeConnection: {
+    type: 'object',
+    description: "A volume on the client node that uses it - the client's point of view of the legs.",
+    required: ['spec'],
+    properties: {
+      spec: {
+        type: 'object',
+        required: ['volume', 'volumeUid', 'node', 'epoch', 'sizeBytes', 'legTimeout', 'raidDisks', 'legs'],
+        'x-kubernetes-validations': [
+          {
+            rule: 'self.volume == oldSelf.volume && self.volumeUid == oldSelf.volumeUid && self.node == oldSelf.node',
+            message: "volume, volumeUid and node can't be changed",
+          },
+          { rule: 'self.epoch >= oldSelf.epoch', message: 'the epoch never falls' },
+        ],
+        properties: {
+          volume: { type: 'string', minLength: 1, maxLength: 253 },
+          volumeUid: { type: 'string', minLength: 1, maxLength: 64 },
+          node: { type: 'string', minLength: 1, maxLength: 253 },
+          epoch: { type: 'integer', format: 'int64', minimum: 1 },
+          sizeBytes: { type: 'integer', format: 'int64', minimum: 1048576 },
+          legTimeout: { type: 'string', pattern: '^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$', maxLength: 32 },
+          raidDisks: { type: 'integer', format: 'int32', minimum: 1, maximum: 8 },
+          legs: {
+            type: 'array',
+            maxItems: 8,
+            'x-kubernetes-list-type': 'map',
+            'x-kubernetes-list-map-keys': ['replica'],
+            items: {
+              type: 'object',
+              required: ['replica', 'uid', 'nqn', 'address', 'port'],
+              properties: {
+                replica: { type: 'string' },
+                uid: {
+                  type: 'string',
+                  description: 'The UID of the VolumeReplica, which is also the UUID of its NVMe namespace.',
+                },
+                nqn: { type: 'string' },
+                address: { type: 'string' },
+                port: { type: 'integer', format: 'int32' },
+              },
+            },
+          },
+        },
+      },
+      status: {
+        type: 'object',
+        properties: {
+          phase: { type: 'string', enum: ['Connecting', 'Connected', 'Waiting', 'Releasing', 'Fenced', 'Failed'] },
+          message: { type: 'string', maxLength: 1024 },
+          devicePath: { type: 'string' },
+          epoch: { type: 'integer', format: 'int64', minimum: 0, description: 'The epoch under which the array runs.' },
+          bootId: { type: 'string' },
+          arrayState: { type: 'string', description: "md's array_state." },
+          legSummary: { type: 'string' },
+          syncSummary: { type: 'string' },
+          legs: {
+            type: 'array',
+            'x-kubernetes-list-type': 'map',
+            'x-kubernetes-list-map-keys': ['replica'],
+            items: {
+              type: 'object',
+              required: ['replica', 'state'],
+              properties: {
+                replica: { type: 'string' },
+                state: {
+                  type: 'string',
+                  enum: ['Connecting', 'InSync', 'Stalled', 'Syncing', 'Unreachable', 'Failed'],
+                },
+                path: {
+                  type: 'string',
+                  description: 'State of the NVMe controller: live, connecting, ...; empty when there is none.',
+                },
+                since: { type: 'string', format: 'date-time' },
+                latencyMs: {
+                  type: 'number',
+                  minimum: 0,
+                  description: 'Mean time of an I/O on this leg in the last sample.',
+                },
+                sync: {
+                  type: 'object',
+                  required: ['kind', 'doneBytes', 'totalBytes'],
+                  properties: {
+                    kind: { type: 'string', enum: ['Bitmap', 'Full'] },
+                    doneBytes: { type: 'integer', format: 'int64', minimum: 0 },
+                    totalBytes: { type: 'integer', format: 'int64', minimum: 0 },
+                    startedAt: { type: 'string', format: 'date-time' },
+                  },
+                },
+                message: { type: 'string', maxLength: 1024 },
+              },
+            },
+          },
+          lastDrop: {
+            type: 'object',
+            description:
+              'The last time a leg was dropped - the order proves that the record came before the acknowledgement.',
+            required: ['replica', 'detectedAt', 'recordedAt', 'releasedAt'],
+            properties: {
+              replica: { type: 'string' },
+              detectedAt: { type: 'string', format: 'date-time', description: 'When the leg was seen to answer last.' },
+              recordedAt: {
+                type: 'string',
+                format: 'date-time',
+                description: 'When the API server had accepted the in-sync set without it.',
+              },
+              releasedAt: { type: 'string', format: 'date-time', description: 'When writes were let go on.' },
+            },
+          },
+          lastSync: {
+            type: 'object',
+            description: 'The last finished resync or full sync of a leg.',
+            required: ['replica', 'kind', 'startedAt', 'finishedAt', 'dirtyBytes', 'copiedBytes'],
+            properties: {
+              replica: { type: 'string' },
+              kind: { type: 'string', enum: ['Bitmap', 'Full'] },
+              startedAt: { type: 'string', format: 'date-time' },
+              finishedAt: { type: 'string', format: 'date-time' },
+              dirtyBytes: {
+                type: 'integer',
+                format: 'int64',
+                minimum: 0,
+                description: 'What the bitmap said was to be copied, in whole chunks.',
+              },
+              copiedBytes: {
+                type: 'integer',
+                format: 'int64',
+                minimum: 0,
+                description: 'What was written to the leg during the sync.',
+              },
+            },
+          },
+          conditions: {
+            type: 'array',
+            'x-kubernetes-list-type': 'map',
+            'x-kubernetes-list-map-keys': ['type'],
+            items: {
+              type: 'object',
+              required: ['type', 'status', 'lastTransitionTime', 'reason', 'message'],
+              properties: {
+                type: { type: 'string', maxLength: 316 },
+                status: { type: 'string', enum: ['True', 'False', 'Unknown'] },
+                observedGeneration: { type: 'integer', format: 'int64', minimum: 0 },
+                lastTransitionTime: { type: 'string', format: 'date-time' },
+                reason: { type: 'string', minLength: 1, maxLength: 1024 },
+                message: { type: 'string', maxLength: 32768 },
+              },
+            },
+          },
+        },
+      },
+    },
+  },
+  VolumeReplica: {
+    type: 'object',
+    description: 'One copy of a volume on one storage node, exported as an NVMe subsystem of its own.',
+    required: ['spec'],
+    properties: {
+      spec: {
+        type: 'object',
+        required: ['volume', 'volumeUid', 'storageNode', 'pool', 'sizeBytes'],
+        'x-kubernetes-validations': [
+          {
+            rule: 'self.volume == oldSelf.volume && self.volumeUid == oldSelf.volumeUid && self.storageNode == oldSelf.storageNode && self.pool == oldSelf.pool',
+            message: "volume, volumeUid, storageNode and pool can't be changed",
+          },
+          {
+            rule: 'self.epoch > oldSelf.epoch || (self.epoch == oldSelf.epoch && self.hostNqn == oldSelf.hostNqn)',
+            message: 'the epoch never falls, and another host needs a higher epoch',
+          },
+          {
+            rule: "oldSelf.state != 'Orphan' || self.state == 'Orphan'",
+            message: 'an orphan never becomes active again',
+          },
+        ],
+        properties: {
+          volume: { type: 'string', minLength: 1, maxLength: 253 },
+          volumeUid: { type: 'string', minLength: 1, maxLength: 64 },
+          storageNode: { type: 'string', minLength: 1, maxLength: 253 },
+          pool: { type: 'string', minLength: 1, maxLength: 32 },
+          sizeBytes: {
+            type: 'integer',
+            format: 'int64',
+            minimum: 1048576,
+            description: "The volume's capacity; the logical volume is larger by the leg's header.",
+            'x-kubernetes-validations': [{ rule: 'self >= oldSelf', message: 'sizeBytes only grows' }],
+          },
+          provisioning: { type: 'string', enum: ['Thin', 'Thick'], default: 'Thin' },
+          state: { type: 'string', enum: ['Active', 'Orphan'], default: 'Active' },
+          hostNqn: {
+            type: 'string',
+            default: '',
+            maxLength: 223,
+            description: 'The only host that may connect; empty for none.',
+          },
+          epoch: {
+            type: 'integer',
+            format: 'int64',
+            minimum: 0,
+            default: 0,
+            description: 'The attachment epoch that hostNqn belongs to.',
+          },
+        },
+      },
+      status: {
+        type: 'object',
+        properties: {
+          phase: { type: 'string', enum: ['Pending', 'Ready', 'Erasing', 'Failed'] },
+          message: { type: 'string', maxLength: 1024 },
+          nqn: { type: 'string' },
+          address: { type: 'string' },
+          port: { type: 'integer', format: 'int32' },
+          fencedEpoch: {
+            type: 'integer',
+            format: 'int64',
+            minimum: 0,
+            description: 'Every host of an earlier epoch is proved to be gone.',
+          },
+          bootId: { type: 'string', description: 'The boot in which this status was observed.' },
+          usedBytes: { type: 'integer', format: 'int64', minimum: 0 },
+          conditions: {
+            type: 'array',
+            'x-kubernetes-list-type': 'map',
+            'x-kubernetes-list-map-keys': ['type'],
+            items: {
+              type: 'object',
+              required: ['type', 'status', 'lastTransitionTime', 'reason', 'message'],
+              properties: {
+                type: { type: 'string', maxLength: 316 },
+                status: { type: 'string', enum: ['True', 'False', 'Unknown'] },
+                observedGeneration: { type: 'integer', format: 'int64', minimum: 0 },
+                lastTransitionTime: { type: 'string', format: 'date-time' },
+                reason: { type: 'string', minLength: 1, maxLength: 1024 },
+                message: { type: 'string', maxLength: 32768 },
+              },
+            },
+          },
+        },
+      },
+    },
+  },
+} as const satisfies Record<string, Schema>;

@@ -1,0 +1,73 @@
+// Generated from crds/ by generate.ts: do not edit.
+import type {Condition, ObjectMeta} from '../meta.ts';
+
+/**
+ * A machine that stores replicas. Its labels are the topology that placements speak about.
+ */
+export interface StorageNode {
+  apiVersion?: string;
+  kind?: string;
+  metadata: ObjectMeta;
+  spec: StorageNodeSpec;
+  status?: StorageNodeStatus;
+}
+export interface StorageNodeSpec {
+  /**
+   * Where the NVMe/TCP target of this node listens.
+   *
+   * @minItems 1
+   * @maxItems 4
+   */
+  addresses: {
+    /**
+     * IPv4 or IPv6 address.
+     */
+    ip: string;
+    port: number;
+  }[];
+  /**
+   * LVM thin pools. Each is made from empty disks (devices) or found in an existing volume group (volumeGroup).
+   *
+   * @minItems 1
+   * @maxItems 16
+   */
+  pools: {
+    name: string;
+    /**
+     * @minItems 1
+     * @maxItems 64
+     */
+    devices?: string[];
+    volumeGroup?: string;
+  }[];
+  /**
+   * No new replica is placed here; those that exist stay.
+   */
+  cordoned: boolean;
+  /**
+   * Replicas are to move elsewhere; no new replica is placed here.
+   */
+  draining: boolean;
+}
+export interface StorageNodeStatus {
+  agentVersion?: string;
+  /**
+   * The kernel's boot id, so that a reboot is seen.
+   */
+  bootId?: string;
+  /**
+   * The sums over all pools, for people.
+   */
+  summary?: {
+    capacity?: string;
+    used?: string;
+    provisioned?: string;
+  };
+  pools?: {
+    name: string;
+    capacityBytes: number;
+    usedBytes: number;
+    provisionedBytes: number;
+  }[];
+  conditions?: Condition[];
+}

@@ -1,0 +1,167 @@
+import { createHash } from 'node:crypto';
+
+/** Names and sizes that several programs must agree on. On-disk and on-wire names come from UIDs, so a retry finds its own work. */
+
+export const API_GROUP = 'holdfast.dev';
+export const API_VERSION = 'v1alpha1';
+export const API_GROUP_VERSION = `${API_GROUP}/${API_VERSION}`;
+export const CSI_DRIVER_NAME = 'csi.holdfast.dev';
+export const DEFAULT_NAMESPACE = 'holdfast-system';
+export const DEFAULT_LEASE_DURATION_MS = 10_000;
+export const DEFAULT_NVME_PORT = 4420;
+
+/** Label of a VolumeReplica (and of whatever else belongs to one volume): the ReplicatedVolume's name. */
+export const VOLUME_LABEL = `${API_GROUP}/volume`;
+
+export const OPERATOR_FINALIZER = `${API_GROUP}/operator`;
+export const STORAGE_AGENT_FINALIZER = `${API_GROUP}/storage-agent`;
+export const CLIENT_AGENT_FINALIZER = `${API_GROUP}/client-agent`;
+
+/** Lease by which a storage-agent shows that it lives. */
+export function storageLeaseName(storageNode: string): string {
+  return `storage-${storageNode}`;
+}
+
+/** Lease by which a client agent shows that it lives. */
+export function clientLeaseName(clientNode: string): string {
+  return `client-${clientNode}`;
+}
+
+/** Name of a VolumeReplica, which is also the replica's name in `inSync`, legs and records. */
+export function replicaName(volume: string, ordinal: number): string {
+  return `${volume}-r${ordinal}`;
+}
+
+/** Name of the VolumeConnection of a volume on a client node. */
+export function connectionName(volume: string, clientNode: string): string {
+  return `${volume}.${clientNode}`;
+}
+
+const NQN_PREFIX = 'nqn.2026-01.dev.holdfast';
+
+const REPLICA_PREFIX = `${NQN_PREFIX}:replica:`;
+
+/**
+ * NVMe subsystem name of a replica. It names the storage node's boot too: a node that was booted again may have lost
+ * what it had not flushed, so a client's controller must never find its way back to the replica by itself.
+ * @param bootId the storage node's `/proc/sys/kernel/random/boot_id`
+ */
+export function replicaNqn(replicaUid: string, bootId: string): string {
+  return `${REPLICA_PREFIX}${replicaUid}:${bootId.slice(0, 8)}`;
+}
+
+/** Whether a subsystem name is that of a replica. */
+export function isReplicaNqn(nqn: string): boolean {
+  return nqn.startsWith(REPLICA_PREFIX);
+}
+
+/** The UID in a replica's NVMe subsystem name, or undefined for a name that isn't ours. */
+export function replicaUidOfNqn(nqn: string): string | undefined {
+  return isReplicaNqn(nqn) ? nqn.slice(REPLICA_PREFIX.length).split(':')[0] : undefined;
+}
+
+/** NVMe namespace id inside a replica's subsystem. */
+export const REPLICA_NSID = 1;
+
+/** Serial number of a replica's subsystem: NVMe has room for 20 characters. */
+export function replicaSerial(replicaUid: string): string {
+  return replicaUid.replaceAll('-', '').slice(0, 20);
+}
+
+/** Model of a replica's subsystem; it tells the attachment epoch to whoever runs `nvme list`. */
+export function replicaModel(epoch: number): string {
+  return `Holdfast epoch ${epoch}`;
+}
+
+/** NVMe host name of a client node. */
+export function hostNqn(clientNode: string): string {
+  return `${NQN_PREFIX}:client:${clientNode}`;
+}
+
+/** NVMe host identifier of a client node, always the same for the same node. */
+export function hostId(clientNode: string): string {
+  return uuidV5(URL_NAMESPACE, hostNqn(clientNode));
+}
+
+const URL_NAMESPACE = '6ba7b811-9dad-11d1-80b4-00c04fd430c8';
+
+/** A UUID made from a name (RFC 9562, version 5). */
+export function uuidV5(namespace: string, name: string): string {
+  const hash = createHash('sha1')
+    .update(Buffer.from(namespace.replaceAll('-', ''), 'hex'))
+    .update(name, 'utf8')
+    .digest();
+  hash.writeUInt8((hash.readUInt8(6) & 0x0f) | 0x50, 6);
+  hash.writeUInt8((hash.readUInt8(8) & 0x3f) | 0x80, 8);
+  const hex = hash.toString('hex', 0, 16);
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
+}
+
+/** Logical volume of a replica. */
+export function logicalVolumeName(replicaUid: string): string {
+  return `hf-${replicaUid}`;
+}
+
+/** LVM tags of a replica's logical volume: the disk itself says whose it is. */
+export function logicalVolumeTags(volumeUid: string, replicaUid: string): string[] {
+  return [LVM_TAG, `hf.volume=${volumeUid}`, `hf.replica=${replicaUid}`];
+}
+
+/** LVM tag of everything that Holdfast has made. */
+export const LVM_TAG = 'holdfast';
+
+/** Volume group that a storage-agent makes for a pool of bare disks. */
+export function volumeGroupName(pool: string): string {
+  return `hf-${pool}`;
+}
+
+/** The thin pool inside a pool's volume group. */
+export const THIN_POOL_NAME = 'holdfast-pool';
+
+/** How the names of our md arrays begin. */
+export const ARRAY_PREFIX = 'md_hf_';
+
+/** Name of a volume's md array (in /dev and in /sys/block). */
+export function arrayName(volumeUid: string): string {
+  return `${ARRAY_PREFIX}${volumeUid.replaceAll('-', '').slice(0, 12)}`;
+}
+
+/** The path of a volume's device, the same on every client and after every reconnect. */
+export function devicePath(volume: string): string {
+  return `/dev/holdfast/${volume}`;
+}
+
+/** How the device-mapper names of our valves begin. */
+export const VALVE_PREFIX = 'hf-valve-';
+
+/** device-mapper name of the valve in front of a leg, from the leg's NQN. */
+export function valveName(nqn: string): string {
+  return VALVE_PREFIX + nqn.slice(REPLICA_PREFIX.length).replaceAll(':', '-');
+}
+
+// Layout of a leg: sectors 0-15 are zero, then the write-intent bitmap, then (at 4 MiB) the data.
+
+/** What a leg keeps for itself in front of the data. */
+export const LEG_HEADER_BYTES = 4 * 1024 * 1024;
+/** Where the data begins. */
+export const LEG_DATA_SECTOR = LEG_HEADER_BYTES / 512;
+/** Where the write-intent bitmap begins. */
+export const LEG_BITMAP_SECTOR = 16;
+
+const BITMAP_AREA_BYTES = LEG_HEADER_BYTES - LEG_BITMAP_SECTOR * 512;
+/** md's bitmap superblock in front of the bits (drivers/md/md-bitmap.c, bitmap_super_t). */
+const BITMAP_SUPERBLOCK_BYTES = 256;
+const SMALLEST_BITMAP_CHUNK_BYTES = 64 * 1024;
+
+/** Size of a replica's logical volume for a volume of this size. LVM rounds it up to whole extents. */
+export function legSizeBytes(sizeBytes: number): number {
+  return sizeBytes + LEG_HEADER_BYTES;
+}
+
+/** How much of the volume one bit of the write-intent bitmap stands for: 64 KiB, doubled until all bits have room. */
+export function bitmapChunkBytes(sizeBytes: number): number {
+  let chunkBytes = SMALLEST_BITMAP_CHUNK_BYTES;
+  while (Math.ceil(Math.ceil(sizeBytes / chunkBytes) / 8) + BITMAP_SUPERBLOCK_BYTES > BITMAP_AREA_BYTES)
+    chunkBytes *= 2;
+  return chunkBytes;
+}
