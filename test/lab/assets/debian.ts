@@ -71,10 +71,12 @@ export async function privateApt(dir: string, mirror: string, suites: readonly s
     // apt drops to its own user for downloads, who can't write into our folder
     'APT::Sandbox::User': 'root',
     'Acquire::Languages': 'none',
+    'Acquire::Retries': '3',
   };
   const options = Object.entries(settings).flatMap(([name, value]) => ['-o', `${name}=${value}`]);
   const timeoutMs = 10 * 60_000;
-  await run('apt-get', [...options, '-q', 'update'], { timeoutMs });
+  // apt calls a list that it could not fetch a warning, unless told otherwise
+  await run('apt-get', [...options, '-q', '--error-on=any', 'update'], { timeoutMs });
   return {
     dependencyOf: async (name, pattern) => {
       const shown = await run('apt-cache', [...options, 'depends', '--important', name]);

