@@ -1,0 +1,78 @@
+import { logicalVolumeTags } from '../../lib/api/index.ts';
+import type { LvmVolume } from '../../lib/host/lvm.ts';
+import { orphanRefusal, type Action } from './plan.ts';
+import { ERASED_TAG, type RecordFacts, type ReplicaFacts } from './world.ts';
+
+/** Facts read from the API server and from LVM just before an effect, not from a cache. */
+export interface FreshFacts {
+  /** Undefined when the object is gone or has another UID. */
+  readonly replica: ReplicaFacts | undefined;
+  readonly record: RecordFacts;
+  readonly volume: LvmVolume | undefined;
+  /** Groups in which LVM has a volume of the replica's name; undefined when the pool can't be read or wasn't asked for. */
+  readonly groups: readonly string[] | undefined;
+}
+
+/** Why an effect may not happen now, or undefined when it may. */
+export type Refusal = string | undefined;
+
+/**
+ * Holds the laws once more, on fresh facts: the plan may rest on a cache that is seconds old. A refusal only means that
+ * the loop looks again; it never means that a rule is waived later.
+ */
+export function guard(action: Action, planned: ReplicaFacts, fresh: FreshFacts): Refusal {
+  const { replica, record, volume } = fresh;
+  if (replica === undefined) return 'its object is gone';
+  switch (action.kind) {
+    case 'fence':
+      return guardFence(planned, replica, record);
+    case 'export':
+    case 'listen':
+      // One writer: only what the API server says now may be exported.
+      if (replica.state !== 'Active') return 'it became an orphan';
+      if (replica.epoch !== planned.epoch || replica.hostNqn !== planned.hostNqn) {
+        return `the epoch moved from ${planned.epoch} to ${replica.epoch}`;
+      }
+      return undefined;
+    case 'create-volume':
+      if (replica.state !== 'Active') return 'it became an orphan';
+      if (replica.wasReady) return 'it was ready before, so an empty volume must not take its place';
+      if (record.state === 'gone') return 'its volume is gone';
+      if (record.state === 'names' && record.inSync) return 'its volume counts on its data';
+      return undefined;
+    case 'erase-volume':
+    case 'remove-volume':
+      if (volume === undefined) return 'its logical volume is gone already';
+      if (!volume.tags.includes(`hf.replica=${replica.uid}`)) return 'its logical volume carries another name';
+      if (volume.open === true) return 'its logical volume is in use';
+      if (action.kind === 'remove-volume' && !volume.tags.includes(ERASED_TAG)) return 'it has not been erased';
+      return guardOrphan(replica, record);
+    case 'release':
+      // An absent volume counts only where the pool can be read: a missing disk has erased nothing.
+      if (fresh.groups === undefined) return 'its pool can not be read';
+      if (fresh.groups.length > 0) return `its logical volume is still there, in ${fresh.groups.join(', ')}`;
+      return guardOrphan(replica, record);
+    case 'allocate-volume':
+      if (replica.state !== 'Active') return 'it became an orphan';
+      if (volume === undefined) return 'its logical volume is gone';
+      return logicalVolumeTags(replica.volumeUid, replica.uid).every((tag) => volume.tags.includes(tag))
+        ? undefined
+        : 'its logical volume carries another name';
+    case 'await-drain':
+    case 'activate-volume':
+    case 'extend-volume':
+      return undefined;
+  }
+}
+
+function guardFence(planned: ReplicaFacts, replica: ReplicaFacts, record: RecordFacts): Refusal {
+  if (replica.state === 'Orphan') return guardOrphan(replica, record);
+  if (planned.state === 'Orphan') return 'it is no orphan';
+  // A newer epoch than planned needs the fence just as well; an older one would mean that the plan knew more.
+  return replica.epoch < planned.epoch ? 'what was read is older than what was planned on' : undefined;
+}
+
+function guardOrphan(replica: ReplicaFacts, record: RecordFacts): Refusal {
+  if (replica.state !== 'Orphan') return 'it is no orphan';
+  return orphanRefusal({ replica, record });
+}

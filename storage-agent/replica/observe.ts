@@ -1,0 +1,156 @@
+import {
+  logicalVolumeName,
+  LVM_TAG,
+  replicaNqn,
+  STORAGE_AGENT_FINALIZER,
+  THIN_POOL_NAME,
+  volumeGroupName,
+  type ReplicatedVolume,
+  type StorageNode,
+  type VolumeReplica,
+} from '../../lib/api/index.ts';
+import type { LvmVolume } from '../../lib/host/lvm.ts';
+import type { Listener } from '../../lib/host/nvmet.ts';
+import type { Ports } from '../ports.ts';
+import type { VolumeCache } from '../volumes.ts';
+import type { FreshFacts } from './guard.ts';
+import type { Action } from './plan.ts';
+import type { PoolFacts, RecordFacts, ReplicaFacts, ReplicaWorld } from './world.ts';
+
+/** The facts of a replica's object. */
+export function replicaFacts(object: VolumeReplica): ReplicaFacts {
+  const { metadata, spec, status } = object;
+  return {
+    name: metadata.name,
+    uid: metadata.uid ?? '',
+    volume: spec.volume,
+    volumeUid: spec.volumeUid,
+    pool: spec.pool,
+    sizeBytes: spec.sizeBytes,
+    provisioning: spec.provisioning,
+    state: spec.state,
+    hostNqn: spec.hostNqn,
+    epoch: spec.epoch,
+    deleting: metadata.deletionTimestamp !== undefined,
+    hasFinalizer: metadata.finalizers?.includes(STORAGE_AGENT_FINALIZER) ?? false,
+    wasReady: status?.fencedEpoch !== undefined || status?.nqn !== undefined,
+    fencedEpoch: status?.fencedEpoch,
+  };
+}
+
+/** What a volume's record says about a replica. */
+export function recordFacts(volume: ReplicatedVolume | undefined, replica: ReplicaFacts): RecordFacts {
+  if (volume === undefined || volume.metadata.uid !== replica.volumeUid) return { state: 'gone' };
+  const { replicas = [], inSync = [] } = volume.status ?? {};
+  const entry = replicas.find((each) => each.name === replica.name);
+  const isInSync = inSync.includes(replica.name);
+  if (entry !== undefined || isInSync) return { state: 'names', inSync: isInSync, role: entry?.role ?? 'in sync' };
+  // A record without a single name is no record: it may have been restored without its status.
+  return replicas.length === 0 ? { state: 'blank' } : { state: 'omits' };
+}
+
+/** The pool of a replica, as far as LVM's volumes tell. */
+export function poolFacts(node: StorageNode | undefined, pool: string, volumes: readonly LvmVolume[]): PoolFacts {
+  if (node === undefined) return { state: 'unavailable', why: 'the StorageNode object of this node is gone' };
+  const wanted = node.spec.pools.find((each) => each.name === pool);
+  if (wanted === undefined) {
+    const names = node.spec.pools.map((each) => each.name).join(', ');
+    return { state: 'unavailable', why: `StorageNode ${node.metadata.name} has no pool "${pool}" (it has: ${names})` };
+  }
+  const group = wanted.volumeGroup ?? volumeGroupName(pool);
+  const thinPool = volumes.find((each) => each.group === group && each.name === THIN_POOL_NAME);
+  const isOurs = thinPool !== undefined && thinPool.layout.includes('pool') && thinPool.tags.includes(LVM_TAG);
+  if (!isOurs)
+    return { state: 'unavailable', why: `pool "${pool}" is not set up yet; see the StorageNode's conditions` };
+  if (!thinPool.active) return { state: 'unavailable', why: `pool "${pool}" is not active` };
+  return { state: 'ready', group };
+}
+
+/** Where a node's target listens. */
+export function listenersOf(node: StorageNode | undefined): Listener[] {
+  return (node?.spec.addresses ?? []).map(({ ip, port }) => ({ ip, port }));
+}
+
+function findVolume(pool: PoolFacts, uid: string, volumes: readonly LvmVolume[]): LvmVolume | undefined {
+  if (pool.state === 'unavailable') return undefined;
+  return volumes.find((each) => each.group === pool.group && each.name === logicalVolumeName(uid));
+}
+
+/** Looks at everything that concerns one replica. Undefined when its object isn't there. */
+export async function observeReplica(
+  ports: Ports,
+  volumes: VolumeCache,
+  name: string,
+): Promise<ReplicaWorld | undefined> {
+  const object = ports.api.cachedReplica(name);
+  if (object === undefined) return undefined;
+  const replica = replicaFacts(object);
+  const nqn = replicaNqn(replica.uid, ports.bootId);
+  const node = ports.api.cachedNode();
+  const [list, subsystem, presence] = await Promise.all([
+    volumes.get(),
+    ports.nvmet.observe(nqn),
+    ports.nvmet.presence(nqn),
+  ]);
+  const pool = poolFacts(node, replica.pool, list);
+  const volume = findVolume(pool, replica.uid, list);
+  // Only what may make or destroy data hangs on the record; a standing replica asks nobody.
+  const needsRecord = replica.state === 'Orphan' || (volume === undefined && pool.state === 'ready');
+  const record: RecordFacts = needsRecord
+    ? recordFacts(await ports.api.readVolume(replica.volume), replica)
+    : { state: 'unread' };
+  return {
+    replica,
+    record,
+    pool,
+    volume,
+    devicePath: volume?.devNo === undefined ? undefined : await ports.disks.pathOf(volume.devNo),
+    nqn,
+    subsystem,
+    presence,
+    listeners: listenersOf(node),
+  };
+}
+
+/** Effects that may make or destroy data: they hang on the volume's record ... */
+const NEEDS_RECORD: ReadonlySet<Action['kind']> = new Set([
+  'create-volume',
+  'erase-volume',
+  'remove-volume',
+  'release',
+]);
+/** ... and on what LVM says right now. */
+const NEEDS_VOLUME: ReadonlySet<Action['kind']> = new Set([
+  'allocate-volume',
+  'erase-volume',
+  'remove-volume',
+  'release',
+]);
+
+/**
+ * Reads again, past every cache, what the guard judges an effect by. Only what it needs, because fencing and exporting
+ * are what a failing-over volume waits for, and `lvs` is slow.
+ */
+export async function readFreshFacts(
+  ports: Ports,
+  volumes: VolumeCache,
+  planned: ReplicaFacts,
+  action: Action,
+): Promise<FreshFacts> {
+  const needsRecord = NEEDS_RECORD.has(action.kind) || (action.kind === 'fence' && planned.state === 'Orphan');
+  const [record, list] = await Promise.all([
+    needsRecord ? ports.api.readVolume(planned.volume).then((volume) => recordFacts(volume, planned)) : undefined,
+    NEEDS_VOLUME.has(action.kind) ? volumes.fresh() : [],
+  ]);
+  // Last, so that the object is the freshest of them all.
+  const object = await ports.api.readReplica(planned.name);
+  const isSame = object !== undefined && object.metadata.uid === planned.uid;
+  const pool = poolFacts(ports.api.cachedNode(), planned.pool, list);
+  const named = list.filter((each) => each.name === logicalVolumeName(planned.uid));
+  return {
+    replica: isSame ? replicaFacts(object) : undefined,
+    record: record ?? { state: 'unread' },
+    volume: findVolume(pool, planned.uid, list),
+    groups: pool.state === 'ready' ? named.map((each) => each.group) : undefined,
+  };
+}

@@ -1,0 +1,253 @@
+import {
+  legSizeBytes,
+  logicalVolumeName,
+  logicalVolumeTags,
+  replicaModel,
+  replicaSerial,
+  THIN_POOL_NAME,
+  type ErrorCode,
+} from '../../lib/api/index.ts';
+import type { ExportSpec, Listener } from '../../lib/host/nvmet.ts';
+import { allocatedBytes, epochOfModel, ERASED_TAG, type ReplicaWorld } from './world.ts';
+
+/** One effect on this node or on the replica's object. Each may be done again after a crash at any point in it. */
+export type Action =
+  | { readonly kind: 'fence'; readonly nqn: string; readonly why: string }
+  | { readonly kind: 'await-drain'; readonly nqn: string }
+  | {
+      readonly kind: 'create-volume';
+      readonly group: string;
+      readonly pool: string;
+      readonly name: string;
+      readonly sizeBytes: number;
+      readonly tags: readonly string[];
+    }
+  | { readonly kind: 'activate-volume'; readonly group: string; readonly name: string }
+  | {
+      readonly kind: 'extend-volume';
+      readonly group: string;
+      readonly name: string;
+      readonly sizeBytes: number;
+      /** The standing export that is to show the new size, if there is one. */
+      readonly nqn: string | undefined;
+    }
+  | {
+      readonly kind: 'allocate-volume';
+      readonly group: string;
+      readonly name: string;
+      readonly devicePath: string;
+      readonly fromBytes: number;
+      readonly toBytes: number;
+    }
+  | { readonly kind: 'export'; readonly spec: ExportSpec; readonly epoch: number }
+  | { readonly kind: 'listen'; readonly nqn: string; readonly listeners: readonly Listener[] }
+  | {
+      readonly kind: 'erase-volume';
+      readonly group: string;
+      readonly name: string;
+      readonly devNo: string;
+      readonly devicePath: string;
+      readonly sizeBytes: number;
+    }
+  | { readonly kind: 'remove-volume'; readonly group: string; readonly name: string }
+  | { readonly kind: 'release'; readonly group: string; readonly name: string };
+
+/** What the replica's status is to say. What isn't named here stays as it was. */
+export interface StatusIntent {
+  readonly phase: 'Pending' | 'Ready' | 'Erasing' | 'Failed';
+  readonly code?: ErrorCode;
+  readonly message: string;
+  /** The export (or its absence) is right: the epoch may be reported as fenced. */
+  readonly fencedEpoch?: number;
+}
+
+/** The next step for a replica: one effect, or nothing more to do for now. */
+export type Plan =
+  | { readonly next: 'act'; readonly action: Action; readonly status: StatusIntent }
+  /** `again`: look again after a while, because what is waited for sends no event. */
+  | { readonly next: 'rest'; readonly status: StatusIntent; readonly again: boolean };
+
+function act(action: Action, phase: StatusIntent['phase'], message: string): Plan {
+  return { next: 'act', action, status: { phase, message } };
+}
+
+function wait(message: string, code?: ErrorCode, phase: StatusIntent['phase'] = 'Pending'): Plan {
+  return { next: 'rest', status: { phase, message, ...(code === undefined ? {} : { code }) }, again: true };
+}
+
+/**
+ * Decides the next step for a replica from one look at the world. Pure: the same world gives the same step, and the
+ * steps, done one after another, end in `rest`.
+ */
+export function planReplica(world: ReplicaWorld): Plan {
+  return world.replica.state === 'Orphan' ? planOrphan(world) : planActive(world);
+}
+
+/** Whether the standing export is complete and is what the object asks for, and so must not be touched. */
+function isRight(world: ReplicaWorld): boolean {
+  const { subsystem, replica, devicePath } = world;
+  const namespace = subsystem?.namespaces[0];
+  if (subsystem === undefined || namespace === undefined) return false;
+  return (
+    replica.hostNqn !== '' &&
+    epochOfModel(subsystem.model) === replica.epoch &&
+    !subsystem.allowAnyHost &&
+    subsystem.allowedHosts.length === 1 &&
+    subsystem.allowedHosts[0] === replica.hostNqn &&
+    subsystem.namespaces.length === 1 &&
+    namespace.enabled &&
+    namespace.uuid.toLowerCase() === replica.uid.toLowerCase() &&
+    // While the pool can't be read the device is unknown; a standing export keeps its device open, so it is the same.
+    (devicePath === undefined || namespace.devicePath === devicePath)
+  );
+}
+
+/** Given a former export, When the epoch or host changed, Then it goes and is proved to be gone, before anything else. */
+function planFencing(world: ReplicaWorld): Plan | undefined {
+  const { replica, subsystem, presence, nqn, volume } = world;
+  if (subsystem !== undefined && !isRight(world)) {
+    const standing = epochOfModel(subsystem.model);
+    if (standing !== undefined && standing > replica.epoch) {
+      // What was read is older than what stands; the epoch never falls, so a newer object is on its way.
+      return wait(`epoch ${standing} is exported already and the object still says ${replica.epoch}`);
+    }
+    const why = standing === undefined ? 'a half-made export' : `the export of epoch ${standing}`;
+    return act({ kind: 'fence', nqn, why }, 'Pending', `removing ${why}`);
+  }
+  // Without debugfs the open count of the volume is the proof: a live namespace keeps its device open.
+  const inUse = presence === 'unknown' && volume?.open === true;
+  if (presence === 'draining' || inUse) {
+    return act({ kind: 'await-drain', nqn }, 'Pending', "waiting for the former host's controllers to go");
+  }
+  return undefined;
+}
+
+function planActive(world: ReplicaWorld): Plan {
+  return planFencing(world) ?? planVolume(world) ?? planExport(world);
+}
+
+/** Given an active replica, Then its logical volume exists, is active, large enough and (when thick) allocated. */
+function planVolume(world: ReplicaWorld): Plan | undefined {
+  const { replica, pool, volume, record, subsystem } = world;
+  const name = logicalVolumeName(replica.uid);
+  const sizeBytes = legSizeBytes(replica.sizeBytes);
+  const tags = logicalVolumeTags(replica.volumeUid, replica.uid);
+  // A live export goes on whatever LVM says about the pool just now.
+  if (pool.state === 'unavailable') return subsystem === undefined ? wait(pool.why, 'HF304') : undefined;
+  if (volume === undefined) {
+    if (replica.wasReady || (record.state === 'names' && record.inSync)) {
+      const message = `the logical volume ${pool.group}/${name} is gone; its data is lost here, and an empty one must not take its place`;
+      return wait(message, 'HF307', 'Failed');
+    }
+    if (record.state === 'gone') return wait(`there is no ReplicatedVolume "${replica.volume}" with this UID`);
+    const create = { group: pool.group, pool: THIN_POOL_NAME, name, sizeBytes, tags };
+    return act({ kind: 'create-volume', ...create }, 'Pending', 'creating the logical volume');
+  }
+  if (tags.some((tag) => !volume.tags.includes(tag))) {
+    const message = `the logical volume ${pool.group}/${name} has the tags "${volume.tags.join(',')}" where "${tags.join(',')}" were expected`;
+    return wait(message, 'HF308', 'Failed');
+  }
+  if (volume.tags.includes(ERASED_TAG)) {
+    return wait(`the logical volume ${pool.group}/${name} was erased`, 'HF307', 'Failed');
+  }
+  if (!volume.active || world.devicePath === undefined || volume.devNo === undefined) {
+    return act({ kind: 'activate-volume', group: pool.group, name }, 'Pending', 'activating the logical volume');
+  }
+  if (volume.sizeBytes < sizeBytes) {
+    const grow = { group: pool.group, name, sizeBytes, nqn: subsystem?.nqn };
+    return act({ kind: 'extend-volume', ...grow }, 'Pending', 'growing the logical volume');
+  }
+  const allocated = allocatedBytes(volume.tags);
+  if (replica.provisioning === 'Thick' && allocated < volume.sizeBytes) {
+    const range = { devicePath: world.devicePath, fromBytes: allocated, toBytes: volume.sizeBytes };
+    return act({ kind: 'allocate-volume', group: pool.group, name, ...range }, 'Pending', 'allocating all blocks');
+  }
+  return undefined;
+}
+
+function ready(world: ReplicaWorld): Plan {
+  const { replica } = world;
+  const deleted = replica.deleting
+    ? `it was deleted but is still a replica of volume ${replica.volume}; it is kept until the operator makes it an orphan`
+    : undefined;
+  const export_ = replica.hostNqn === '' ? 'nobody may connect' : `exported to ${replica.hostNqn}`;
+  const status: StatusIntent = {
+    phase: 'Ready',
+    fencedEpoch: replica.epoch,
+    ...(deleted === undefined ? { message: export_ } : { code: 'HF310', message: deleted }),
+  };
+  return { next: 'rest', status, again: true };
+}
+
+/** Given a host, Then one subsystem with this volume, open to that host only; given none, Then none. */
+function planExport(world: ReplicaWorld): Plan {
+  const { replica, subsystem, nqn, devicePath, listeners } = world;
+  if (replica.hostNqn === '') return ready(world);
+  if (subsystem === undefined) {
+    if (devicePath === undefined) return wait('the logical volume has no device');
+    const spec: ExportSpec = {
+      nqn,
+      serial: replicaSerial(replica.uid),
+      model: replicaModel(replica.epoch),
+      uuid: replica.uid,
+      devicePath,
+      hostNqn: replica.hostNqn,
+      listeners,
+    };
+    return act({ kind: 'export', spec, epoch: replica.epoch }, 'Pending', `exporting to ${replica.hostNqn}`);
+  }
+  const missing = listeners.filter(
+    (wanted) => !subsystem.listeners.some((each) => each.ip === wanted.ip && each.port === wanted.port),
+  );
+  if (missing.length > 0) {
+    const addresses = missing.map((each) => `${each.ip} port ${each.port}`).join(', ');
+    return act({ kind: 'listen', nqn, listeners: missing }, 'Pending', `opening ${addresses}`);
+  }
+  return ready(world);
+}
+
+/** Why an orphan may not be touched, or undefined when the record lets it go (law 7: never by age, never by guess). */
+export function orphanRefusal(world: Pick<ReplicaWorld, 'replica' | 'record'>): string | undefined {
+  const { replica, record } = world;
+  if (!replica.deleting) return 'an orphan is erased only after its object was deleted';
+  switch (record.state) {
+    case 'gone':
+    case 'omits':
+      return undefined;
+    case 'unread':
+      return `the record of volume ${replica.volume} has not been read`;
+    case 'blank':
+      return `the record of volume ${replica.volume} names no replicas at all, so it can't say that this one isn't needed`;
+    case 'names':
+      return record.inSync
+        ? `the record of volume ${replica.volume} names it as in sync`
+        : `the record of volume ${replica.volume} still names it (${record.role})`;
+  }
+}
+
+/** Given an orphan that its record let go, Then: no export, blocks gone and read back, volume gone, object gone. */
+function planOrphan(world: ReplicaWorld): Plan {
+  const { replica, pool, volume, subsystem, presence, nqn, devicePath } = world;
+  const refusal = orphanRefusal(world);
+  if (refusal !== undefined) return wait(`not erased: ${refusal}`, 'HF311');
+  if (!replica.hasFinalizer) return { next: 'rest', status: { phase: 'Erasing', message: 'erased' }, again: false };
+  if (subsystem !== undefined) return act({ kind: 'fence', nqn, why: 'an orphan' }, 'Erasing', 'removing the export');
+  if (presence === 'draining' || (presence === 'unknown' && volume?.open === true)) {
+    return act({ kind: 'await-drain', nqn }, 'Erasing', "waiting for the host's controllers to go");
+  }
+  if (pool.state === 'unavailable') return wait(`can't be erased now: ${pool.why}`, 'HF304', 'Erasing');
+  const name = logicalVolumeName(replica.uid);
+  const place = { group: pool.group, name };
+  if (volume === undefined) return act({ kind: 'release', ...place }, 'Erasing', 'erased; letting the object go');
+  if (!volume.tags.includes(`hf.replica=${replica.uid}`)) {
+    return wait(`the logical volume ${pool.group}/${name} has no tag hf.replica=${replica.uid}`, 'HF308', 'Failed');
+  }
+  if (volume.tags.includes(ERASED_TAG)) {
+    return act({ kind: 'remove-volume', ...place }, 'Erasing', 'removing the logical volume');
+  }
+  if (devicePath === undefined || volume.devNo === undefined) {
+    return act({ kind: 'activate-volume', ...place }, 'Erasing', 'activating the logical volume to erase it');
+  }
+  const { devNo, sizeBytes } = volume;
+  return act({ kind: 'erase-volume', ...place, devNo, devicePath, sizeBytes }, 'Erasing', 'discarding all blocks');
+}

@@ -1,0 +1,63 @@
+import type { VolumeReplicaStatus } from '../../lib/api/index.ts';
+import type { StatusIntent } from './plan.ts';
+import type { ReplicaWorld } from './world.ts';
+
+const MIB = 1024 * 1024;
+/** The API takes this many characters. */
+const MAX_MESSAGE = 1024;
+
+/** How often a change of `usedBytes` alone is worth a write. */
+export const USAGE_REFRESH_MS = 30_000;
+
+/** Bytes that a thin volume has taken from its pool, rounded to 1 MiB so that idle volumes cause no writes. */
+function usedBytes(world: ReplicaWorld): number | undefined {
+  const { volume } = world;
+  if (volume?.dataPercent === undefined) return undefined;
+  return Math.round((volume.sizeBytes * volume.dataPercent) / 100 / MIB) * MIB;
+}
+
+/** A message for people, with its code in front. */
+export function messageOf(intent: Pick<StatusIntent, 'code' | 'message'>): string {
+  const text = intent.code === undefined ? intent.message : `${intent.code}: ${intent.message}`;
+  return text.length <= MAX_MESSAGE ? text : `${text.slice(0, MAX_MESSAGE - 1)}…`;
+}
+
+/**
+ * The whole status to write. `fencedEpoch` and where to connect appear together, and only once the new export stands;
+ * until then the former ones stay.
+ */
+export function nextStatus(
+  world: ReplicaWorld,
+  intent: StatusIntent,
+  before: VolumeReplicaStatus | undefined,
+  bootId: string,
+): VolumeReplicaStatus {
+  const { conditions: _, ...kept } = before ?? {};
+  const used = usedBytes(world) ?? kept.usedBytes;
+  const status: VolumeReplicaStatus = {
+    ...kept,
+    phase: intent.phase,
+    message: messageOf(intent),
+    ...(used === undefined ? {} : { usedBytes: used }),
+  };
+  if (intent.fencedEpoch === undefined) return status;
+  const listener = world.listeners[0];
+  return {
+    ...status,
+    nqn: world.nqn,
+    bootId,
+    fencedEpoch: Math.max(intent.fencedEpoch, kept.fencedEpoch ?? 0),
+    ...(listener === undefined ? {} : { address: listener.ip, port: listener.port }),
+  };
+}
+
+/** Whether a status differs from what the API has; `usedBytes` alone counts only when its last write is old enough. */
+export function isWorthWriting(
+  before: VolumeReplicaStatus | undefined,
+  after: VolumeReplicaStatus,
+  sinceUsageMs: number,
+): boolean {
+  const keys = ['phase', 'message', 'nqn', 'address', 'port', 'fencedEpoch', 'bootId'] as const;
+  if (keys.some((key) => before?.[key] !== after[key])) return true;
+  return before?.usedBytes !== after.usedBytes && sinceUsageMs >= USAGE_REFRESH_MS;
+}

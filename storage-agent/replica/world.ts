@@ -1,0 +1,80 @@
+import type { LvmVolume } from '../../lib/host/lvm.ts';
+import type { Listener, Presence, Subsystem } from '../../lib/host/nvmet.ts';
+
+/** What the API says about one replica. */
+export interface ReplicaFacts {
+  readonly name: string;
+  readonly uid: string;
+  readonly volume: string;
+  readonly volumeUid: string;
+  readonly pool: string;
+  readonly sizeBytes: number;
+  readonly provisioning: 'Thin' | 'Thick';
+  readonly state: 'Active' | 'Orphan';
+  readonly hostNqn: string;
+  readonly epoch: number;
+  readonly deleting: boolean;
+  readonly hasFinalizer: boolean;
+  /** True once the agent has reported the replica Ready: from then on its volume holds data. */
+  readonly wasReady: boolean;
+  /** The last fencedEpoch that was reported, or undefined. */
+  readonly fencedEpoch: number | undefined;
+}
+
+/** The thin pool that the replica lives in. */
+export type PoolFacts =
+  | { readonly state: 'ready'; readonly group: string }
+  /** Nothing can be said about its volumes, not even that one isn't there. */
+  | { readonly state: 'unavailable'; readonly why: string };
+
+/** What the record of the replica's volume says about it, read just now. */
+export type RecordFacts =
+  /** It was not asked for, as nothing hung on it; it permits nothing. */
+  | { readonly state: 'unread' }
+  /** There is no such ReplicatedVolume, or one of the same name with another UID. */
+  | { readonly state: 'gone' }
+  | { readonly state: 'names'; readonly inSync: boolean; readonly role: string }
+  | { readonly state: 'omits' }
+  /** The volume is there and its record is empty: it says nothing about anybody. */
+  | { readonly state: 'blank' };
+
+/** Everything that one planning step rests on. */
+export interface ReplicaWorld {
+  readonly replica: ReplicaFacts;
+  readonly record: RecordFacts;
+  readonly pool: PoolFacts;
+  /** The logical volume by its name; undefined when the pool is unavailable or has none. */
+  readonly volume: LvmVolume | undefined;
+  /** The volume's device while it is active. */
+  readonly devicePath: string | undefined;
+  /** Name that the export has in this boot. */
+  readonly nqn: string;
+  readonly subsystem: Subsystem | undefined;
+  readonly presence: Presence;
+  /** Where this node listens, the first one is reported. */
+  readonly listeners: readonly Listener[];
+}
+
+/** LV tag of a volume whose blocks have been discarded or overwritten, and read back. */
+export const ERASED_TAG = 'hf.erased';
+
+const ALLOCATED = 'hf.allocated=';
+
+/** LV tag that says up to which byte a thick volume has been allocated. */
+export function allocatedTag(bytes: number): string {
+  return `${ALLOCATED}${bytes}`;
+}
+
+/** How many bytes of a thick volume have been allocated, by its tags. */
+export function allocatedBytes(tags: readonly string[]): number {
+  const marks = tags.filter((tag) => tag.startsWith(ALLOCATED)).map((tag) => Number(tag.slice(ALLOCATED.length)));
+  return Math.max(0, ...marks.filter((bytes) => Number.isSafeInteger(bytes)));
+}
+
+const MODEL = /^Holdfast epoch (\d+)$/;
+
+/** The epoch that a subsystem was made for, or undefined for one that is half made. */
+export function epochOfModel(model: string): number | undefined {
+  const match = MODEL.exec(model);
+  return match === null ? undefined : Number(match[1]);
+}
