@@ -154,7 +154,8 @@ function ready(facts: Facts, notes: readonly Note[]): ConditionState {
     case 'Healthy':
     case 'Healing':
     case 'Degraded':
-      return is(
+      return condition(
+        'Ready',
         'True',
         'Usable',
         facts.attachment.node === '' ? 'can be attached' : `in use by ${facts.attachment.node}`,
