@@ -1,0 +1,114 @@
+import { parseArgs } from 'node:util';
+import { parseDurationMs } from '../lib/api/duration.ts';
+import { createCsiClient, CsiCallError, messageCodec, type CsiClient } from './client.ts';
+
+const usage = `csi-call: calls a CSI driver and prints its answer as JSON
+
+csi-call [--endpoint unix:///run/holdfast/csi.sock] [--timeout 60s] METHOD ['{"volume_id": ...}']
+
+METHOD is a method of the CSI specification, such as Probe, CreateVolume or NodeStageVolume. The request is the
+message in protobuf's JSON form; field names as in the specification or in camelCase. Exit code 1: the driver refused
+(code and message on standard error); 2: the command line is wrong.
+`;
+
+/** A command line that makes no sense. */
+class UsageError extends Error {}
+
+/** What the program did: its exit code and what to print. */
+interface Outcome {
+  readonly code: 0 | 1 | 2;
+  readonly stdout?: string;
+  readonly stderr?: string;
+}
+
+/** Runs one command line. Throws nothing: whatever goes wrong is in the outcome. */
+export async function csiCall(argv: readonly string[]): Promise<Outcome> {
+  try {
+    const parsed = parseCommand(argv);
+    if (parsed === undefined) return { code: 0, stdout: usage };
+    const { endpoint, method, request, timeoutMs } = parsed;
+    const client = createCsiClient(endpoint);
+    try {
+      const response = await findMethod(client, method)(request, { timeoutMs });
+      return { code: 0, stdout: `${JSON.stringify(messageCodec(`${method}Response`)?.toJSON(response), null, 2)}\n` };
+    } finally {
+      client.close();
+    }
+  } catch (error) {
+    if (error instanceof CsiCallError) return { code: 1, stderr: `${error.code}: ${error.details}\n` };
+    const message = error instanceof Error ? error.message : String(error);
+    return { code: 2, stderr: `csi-call: ${message}\nTry "csi-call --help".\n` };
+  }
+}
+
+interface Command {
+  readonly endpoint: string;
+  readonly method: string;
+  readonly request: object;
+  readonly timeoutMs: number;
+}
+
+function parseCommand(argv: readonly string[]): Command | undefined {
+  const { values, positionals } = parseArgs({
+    args: [...argv],
+    allowPositionals: true,
+    options: {
+      endpoint: { type: 'string', default: process.env['CSI_ENDPOINT'] ?? 'unix:///run/holdfast/csi.sock' },
+      timeout: { type: 'string', default: '60s' },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
+  if (values.help) return undefined;
+  const [method, json = '{}', ...rest] = positionals;
+  if (method === undefined) throw new UsageError('no METHOD given');
+  if (rest.length > 0) throw new UsageError(`too many arguments: ${rest.join(' ')}`);
+  const timeoutMs = parseDurationMs(values.timeout, '--timeout');
+  return { endpoint: values.endpoint, method, request: parseRequest(method, json), timeoutMs };
+}
+
+function parseRequest(method: string, json: string): object {
+  const codec = messageCodec(`${method}Request`);
+  if (codec === undefined) throw new UsageError(`${method} is not a method of CSI, such as Probe or CreateVolume`);
+  let given: unknown;
+  try {
+    given = JSON.parse(json);
+  } catch (error) {
+    throw new UsageError(`the request is not JSON: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+    throw new UsageError('the request is a JSON object, such as {"volume_id": "pvc-1"}');
+  }
+  const known = Object.keys(codec.fromPartial({}));
+  // The generated reader passes over names that it doesn't know: a typing error would be an empty field.
+  const unknown = Object.keys(given).find((key) => !known.includes(key) && !known.map(snakeCase).includes(key));
+  if (unknown !== undefined) {
+    throw new UsageError(
+      `${method}Request has no field "${unknown}"; it has ${known.map(snakeCase).join(', ') || 'none'}`,
+    );
+  }
+  return codec.fromJSON(given);
+}
+
+function findMethod(
+  client: CsiClient,
+  method: string,
+): (request: object, options: { readonly timeoutMs: number }) => Promise<object> {
+  const name = method.charAt(0).toLowerCase() + method.slice(1);
+  const services = [client.identity, client.controller, client.node] as readonly object[];
+  for (const service of services) {
+    const call = (service as Readonly<Record<string, unknown>>)[name];
+    if (typeof call === 'function') return call as ReturnType<typeof findMethod>;
+  }
+  throw new UsageError(`${method} is not a method of CSI, such as Probe or CreateVolume`);
+}
+
+function snakeCase(camelCase: string): string {
+  return camelCase.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+if (import.meta.main) {
+  const { code, stdout = '', stderr = '' } = await csiCall(process.argv.slice(2));
+  process.stdout.write(stdout);
+  process.stderr.write(stderr);
+  process.exitCode = code;
+}

@@ -1,0 +1,113 @@
+import type { ReplicatedVolume } from '../../lib/api/index.ts';
+import { KubeError } from '../../lib/kube/client.ts';
+import type { CreateVolumeRequest, CreateVolumeResponse } from '../generated/csi.ts';
+import { CreateVolumeResponse as Response } from '../generated/csi.ts';
+import { CsiError, invalid } from '../grpc/errors.ts';
+import type { CallContext } from '../grpc/handlers.ts';
+import { required, volumeUses } from '../validation.ts';
+import { fits, sizeFor } from './capacity.ts';
+import type { ControllerDeps } from './deps.ts';
+import { notReady } from './deps.ts';
+import { volumeNameFor } from './names.ts';
+import { ownParameters, readParameters } from './parameters.ts';
+
+/** What CreateVolume was asked for, kept on the volume so that a repeated call can be told from another one. */
+export const NAME_ANNOTATION = 'csi.holdfast.dev/name';
+export const PARAMETERS_ANNOTATION = 'csi.holdfast.dev/parameters';
+
+/**
+ * Creates the ReplicatedVolume and waits until its replicas are in sync. The same request again finds the same volume.
+ * When no placement is possible the volume stays and is placed as soon as a node is there: the answer is
+ * DEADLINE_EXCEEDED with the operator's reason. (RESOURCE_EXHAUSTED would tell the provisioner that nothing was left
+ * behind, and the volume would be forgotten.)
+ */
+export async function createVolume(
+  deps: ControllerDeps,
+  request: CreateVolumeRequest,
+  context: CallContext,
+): Promise<CreateVolumeResponse> {
+  const wanted = desiredVolume(request);
+  const name = wanted.metadata.name;
+  const found = (await deps.volumes.get(name)) ?? (await createOrGet(deps, wanted));
+  checkSame(found, wanted, request);
+
+  const uid = found.metadata.uid;
+  let last: ReplicatedVolume | undefined = found;
+  const ready = await deps.changes.waitFor(name, context, async () => {
+    last = await deps.volumes.get(name);
+    if (last === undefined || last.metadata.uid !== uid || last.metadata.deletionTimestamp !== undefined) {
+      throw new CsiError('ABORTED', 'HF409', `volume ${name} was deleted while it was being created`);
+    }
+    return (last.status?.inSync?.length ?? 0) > 0 ? last : undefined;
+  });
+  if (ready === undefined) throw notReady(`volume ${name} has no replicas in sync yet`, last?.status?.message);
+  return Response.fromPartial({ volume: { volumeId: name, capacityBytes: BigInt(ready.spec.capacityBytes) } });
+}
+
+/** The object that a request asks for. @throws CsiError for whatever is wrong in the request */
+export function desiredVolume(request: CreateVolumeRequest): ReplicatedVolume {
+  const csiName = required('name', request.name, 'the name of the volume to create');
+  const uses = volumeUses('volume_capabilities', request.volumeCapabilities);
+  if (request.volumeContentSource !== undefined) {
+    throw invalid('volume_content_source', request.volumeContentSource.type?.$case, 'none, as clones are not offered');
+  }
+  const mutable = Object.keys(request.mutableParameters);
+  if (mutable.length > 0)
+    throw invalid('mutable_parameters', mutable.join(', '), 'none, as MODIFY_VOLUME is not offered');
+  const spec = { ...readParameters(request.parameters), capacityBytes: sizeFor(request.capacityRange, uses) };
+  return {
+    metadata: {
+      name: volumeNameFor(csiName),
+      annotations: {
+        [NAME_ANNOTATION]: csiName,
+        [PARAMETERS_ANNOTATION]: JSON.stringify(ownParameters(request.parameters)),
+      },
+    },
+    // What is absent here gets the CRD's defaults from the API server.
+    spec: spec as ReplicatedVolume['spec'],
+  };
+}
+
+async function createOrGet(deps: ControllerDeps, wanted: ReplicatedVolume): Promise<ReplicatedVolume> {
+  const name = wanted.metadata.name;
+  try {
+    return await deps.volumes.create(wanted);
+  } catch (error) {
+    if (!(error instanceof KubeError) || !error.isAlreadyExists) throw error;
+    const existing = await deps.volumes.get(name);
+    if (existing !== undefined) return existing;
+    throw new CsiError('ABORTED', 'HF409', `volume ${name} came and went while it was being created; try again`);
+  }
+}
+
+/** Only a volume that an equal CreateVolume made is handed out: any other may hold someone's data. */
+function checkSame(found: ReplicatedVolume, wanted: ReplicatedVolume, request: CreateVolumeRequest): void {
+  const name = wanted.metadata.name;
+  if (found.metadata.deletionTimestamp !== undefined) {
+    throw new CsiError('ABORTED', 'HF409', `volume ${name} is being deleted; try again when it is gone`);
+  }
+  const has = (key: string): string | undefined => found.metadata.annotations?.[key];
+  const wants = (key: string): string | undefined => wanted.metadata.annotations?.[key];
+  const differences: string[] = [];
+  if (has(NAME_ANNOTATION) !== wants(NAME_ANNOTATION)) {
+    differences.push(`it was not made by CreateVolume for the name "${wants(NAME_ANNOTATION) ?? ''}"`);
+  }
+  if (has(PARAMETERS_ANNOTATION) !== wants(PARAMETERS_ANNOTATION)) {
+    differences.push(
+      `its parameters are ${has(PARAMETERS_ANNOTATION) ?? '{}'}, not ${wants(PARAMETERS_ANNOTATION) ?? '{}'}`,
+    );
+  }
+  if (!fits(found.spec.capacityBytes, request.capacityRange)) {
+    const { requiredBytes = 0n, limitBytes = 0n } = request.capacityRange ?? {};
+    const limit = limitBytes === 0n ? '' : ` to ${limitBytes}`;
+    differences.push(`its size is ${found.spec.capacityBytes} bytes, not ${requiredBytes}${limit}`);
+  }
+  if (differences.length > 0) {
+    throw new CsiError(
+      'ALREADY_EXISTS',
+      'HF404',
+      `volume ${name} exists and differs: ${differences.join('; ')}`,
+      'name',
+    );
+  }
+}

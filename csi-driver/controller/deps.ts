@@ -1,0 +1,24 @@
+import type { ReplicatedVolume, VolumeConnection } from '../../lib/api/index.ts';
+import type { Lease, Resource } from '../../lib/kube/client.ts';
+import type { Changes } from '../changes.ts';
+import { CsiError } from '../grpc/errors.ts';
+
+/** What the controller service works with: the API, and nothing of this machine. */
+export interface ControllerDeps {
+  readonly volumes: Pick<Resource<ReplicatedVolume>, 'get' | 'create' | 'patch' | 'delete'>;
+  readonly connections: Pick<Resource<VolumeConnection>, 'get'>;
+  /** The Leases of the namespace where the client agents have theirs. */
+  readonly leases: Pick<Resource<Lease>, 'get'>;
+  readonly changes: Changes;
+}
+
+/** The deadline passed while the operator works on it; the caller is to ask again. */
+export function notReady(what: string, ...why: readonly (string | undefined)[]): CsiError {
+  const reasons = why.filter((reason) => reason !== undefined && reason !== '');
+  return new CsiError('DEADLINE_EXCEEDED', 'HF406', [what, ...reasons].join(': '));
+}
+
+/** NOT_FOUND for a volume id that no volume has. */
+export function noVolume(id: string): CsiError {
+  return new CsiError('NOT_FOUND', 'HF405', `there is no volume "${id}"`, 'volume_id');
+}

@@ -1,0 +1,93 @@
+import { HoldfastError } from '../../lib/api/errors.ts';
+import { formatDuration, parseDurationMs } from '../../lib/api/duration.ts';
+import type { ReplicatedVolumeSpec } from '../../lib/api/index.ts';
+import { parsePlacement, PlacementSyntaxError } from '../../operator/placement/parse.ts';
+import { toSpec } from '../../operator/placement/spec.ts';
+import { CsiError } from '../grpc/errors.ts';
+
+/** What a StorageClass decides about its volumes. Absent fields get the CRD's defaults. */
+export type ClassSpec = Partial<Pick<ReplicatedVolumeSpec, 'replicas' | 'placement' | 'provisioning'>> & {
+  readonly healing?: Partial<ReplicatedVolumeSpec['healing']>;
+};
+
+/** The provisioner's own parameters (`csi.storage.k8s.io/fstype`, `.../pvc/name`, ...) travel along. */
+const FOREIGN_PREFIX = 'csi.storage.k8s.io/';
+
+const MAX_REPLICAS = 8;
+/** The CRD's limit for a duration's text. */
+const MAX_DURATION_LENGTH = 32;
+
+const readers: Readonly<Record<string, (value: string) => ClassSpec>> = {
+  replicas: (value) => ({ replicas: replicas(value) }),
+  placement: (value) => ({ placement: placement(value) }),
+  replicaTimeout: (value) => ({ healing: { replicaTimeout: duration('replicaTimeout', value) } }),
+  legTimeout: (value) => ({ healing: { legTimeout: duration('legTimeout', value) } }),
+  provisioning: (value) => ({ provisioning: provisioning(value) }),
+};
+
+/** The parameters that a StorageClass may have. */
+export const parameterNames: readonly string[] = Object.keys(readers);
+
+/**
+ * Reads the parameters of a StorageClass.
+ *
+ * @throws CsiError (HF402, INVALID_ARGUMENT) naming the parameter, its value and what would be right; for a placement
+ * expression with the column of the mistake
+ */
+export function readParameters(parameters: Readonly<Record<string, string>>): ClassSpec {
+  let spec: ClassSpec = {};
+  for (const [name, value] of Object.entries(ownParameters(parameters))) {
+    const read = readers[name];
+    if (read === undefined) {
+      throw wrong(name, `unknown parameter "${name}"; the known ones are ${parameterNames.join(', ')}`);
+    }
+    const part = read(value);
+    spec = { ...spec, ...part, ...(part.healing && { healing: { ...spec.healing, ...part.healing } }) };
+  }
+  return spec;
+}
+
+/** The parameters that are meant for this driver, in a fixed order: what makes two requests alike. */
+export function ownParameters(parameters: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  const own = Object.entries(parameters).filter(([name]) => !name.startsWith(FOREIGN_PREFIX));
+  return Object.fromEntries(own.sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+function replicas(value: string): number {
+  const count = /^[0-9]{1,3}$/.test(value) ? Number(value) : 0;
+  if (count < 1 || count > MAX_REPLICAS) {
+    throw wrong('replicas', `replicas is "${value}": expected a number from 1 to ${MAX_REPLICAS}`);
+  }
+  return count;
+}
+
+function placement(value: string): ReplicatedVolumeSpec['placement'] {
+  try {
+    return toSpec(parsePlacement(value)) as ReplicatedVolumeSpec['placement'];
+  } catch (error) {
+    if (error instanceof PlacementSyntaxError) throw wrong('placement', error.display);
+    throw error;
+  }
+}
+
+function duration(name: string, value: string): string {
+  try {
+    const ms = parseDurationMs(value, name);
+    if (ms < 1) throw wrong(name, `${name} is "${value}": expected more than 0, for example 3s`);
+    return value.length > MAX_DURATION_LENGTH ? formatDuration(ms) : value;
+  } catch (error) {
+    if (error instanceof HoldfastError && !(error instanceof CsiError)) {
+      throw wrong(name, `${name} is "${value}": expected a duration such as 3s, 1m30s or 250ms`);
+    }
+    throw error;
+  }
+}
+
+function provisioning(value: string): 'Thin' | 'Thick' {
+  if (value === 'Thin' || value === 'Thick') return value;
+  throw wrong('provisioning', `provisioning is "${value}": expected Thin or Thick`);
+}
+
+function wrong(name: string, message: string): CsiError {
+  return new CsiError('INVALID_ARGUMENT', 'HF402', message, `parameters.${name}`);
+}

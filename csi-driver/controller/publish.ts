@@ -1,0 +1,138 @@
+import { clientLeaseName, connectionName, type ReplicatedVolume, type VolumeConnection } from '../../lib/api/index.ts';
+import { KubeError } from '../../lib/kube/client.ts';
+import type {
+  ControllerPublishVolumeRequest,
+  ControllerPublishVolumeResponse,
+  ControllerUnpublishVolumeRequest,
+  ControllerUnpublishVolumeResponse,
+} from '../generated/csi.ts';
+import { CsiError, invalid } from '../grpc/errors.ts';
+import type { CallContext } from '../grpc/handlers.ts';
+import { isVolumeName, required, volumeUse } from '../validation.ts';
+import { notReady, noVolume, type ControllerDeps } from './deps.ts';
+
+/** Keys of the publish context, which the CO carries to the node. */
+export const DEVICE_PATH_KEY = 'devicePath';
+export const EPOCH_KEY = 'epoch';
+
+/** Other writers of the object (the operator, `kubectl edit`) make a change of ours conflict a few times at most. */
+const WRITE_ATTEMPTS = 5;
+
+/**
+ * Asks for the volume to be attached to a node, and waits until the client agent there has its device under the epoch
+ * that the operator granted.
+ */
+export async function controllerPublish(
+  deps: ControllerDeps,
+  request: ControllerPublishVolumeRequest,
+  context: CallContext,
+): Promise<ControllerPublishVolumeResponse> {
+  const id = required('volume_id', request.volumeId, 'the id of the volume to attach');
+  const node = required('node_id', request.nodeId, 'the id that NodeGetInfo returned');
+  volumeUse('volume_capability', request.volumeCapability);
+  if (request.readonly) throw invalid('readonly', true, 'false, as PUBLISH_READONLY is not offered');
+  if (!isVolumeName(id)) throw noVolume(id);
+  const volume = await deps.volumes.get(id);
+  if (volume === undefined) throw noVolume(id);
+  if ((await deps.leases.get(clientLeaseName(node))) === undefined) {
+    const message = `node_id is "${node}": no client agent has ever reported from a node of this name`;
+    throw new CsiError('NOT_FOUND', 'HF408', message, 'node_id');
+  }
+
+  const { uid } = (await setAttachTo(deps, volume, (current) => attachTo(current, node))).metadata;
+  let last: ReplicatedVolume | undefined;
+  let connection: VolumeConnection | undefined;
+  const publishContext = await deps.changes.waitFor(id, context, async () => {
+    last = await deps.volumes.get(id);
+    if (last === undefined || last.metadata.uid !== uid) throw noVolume(id);
+    if (last.spec.attachTo !== node) {
+      throw new CsiError('ABORTED', 'HF409', `volume ${id} was detached from ${node} while it was being attached`);
+    }
+    connection = await deps.connections.get(connectionName(id, node));
+    return deviceOf(last, connection, node);
+  });
+  if (publishContext !== undefined) return { publishContext };
+  throw notReady(`volume ${id} is not attached to ${node} yet`, last?.status?.message, connection?.status?.message);
+}
+
+/**
+ * Takes back the wish to have the volume on a node, and waits until the node can't write to it any more: it has released
+ * the volume, or the operator has fenced it.
+ */
+export async function controllerUnpublish(
+  deps: ControllerDeps,
+  request: ControllerUnpublishVolumeRequest,
+  context: CallContext,
+): Promise<ControllerUnpublishVolumeResponse> {
+  const id = required('volume_id', request.volumeId, 'the id of the volume to detach');
+  const node = request.nodeId;
+  if (!isVolumeName(id)) return {};
+  const volume = await deps.volumes.get(id);
+  if (volume === undefined) return {};
+
+  const isThere = (where: string | undefined): boolean =>
+    where !== undefined && where !== '' && (node === '' || where === node);
+  const { uid } = (await setAttachTo(deps, volume, ({ spec }) => (isThere(spec.attachTo) ? '' : undefined))).metadata;
+  let last: ReplicatedVolume | undefined;
+  const released = await deps.changes.waitFor(id, context, async () => {
+    last = await deps.volumes.get(id);
+    if (last === undefined || last.metadata.uid !== uid) return true;
+    if (isThere(last.spec.attachTo)) {
+      throw new CsiError('ABORTED', 'HF409', `volume ${id} was attached again while it was being detached`);
+    }
+    return isThere(last.status?.attachment?.node) ? undefined : true;
+  });
+  if (released !== undefined) return {};
+  throw notReady(`volume ${id} is not released by ${node || 'its node'} yet`, last?.status?.message);
+}
+
+/** The new value of `attachTo`, or undefined when it is right already. */
+function attachTo(volume: ReplicatedVolume, node: string): string | undefined {
+  const { name, deletionTimestamp } = volume.metadata;
+  if (deletionTimestamp !== undefined) {
+    throw new CsiError('FAILED_PRECONDITION', 'HF407', `volume ${name} is being deleted`, 'volume_id');
+  }
+  const current = volume.spec.attachTo;
+  if (current === node) return undefined;
+  if (current) {
+    const message = `volume ${name} is attached to node ${current}; it must be detached there before ${node} can have it`;
+    throw new CsiError('FAILED_PRECONDITION', 'HF407', message, 'node_id');
+  }
+  return node;
+}
+
+/** Writes `spec.attachTo` as decided on what was read; after a conflict it is read and decided again. */
+async function setAttachTo(
+  deps: ControllerDeps,
+  found: ReplicatedVolume,
+  decide: (volume: ReplicatedVolume) => string | undefined,
+): Promise<ReplicatedVolume> {
+  const { name, uid } = found.metadata;
+  let volume: ReplicatedVolume | undefined = found;
+  for (let attempt = 1; attempt <= WRITE_ATTEMPTS; attempt++) {
+    if (volume === undefined || volume.metadata.uid !== uid) throw noVolume(name);
+    const value = decide(volume);
+    if (value === undefined) return volume;
+    const { resourceVersion } = volume.metadata;
+    try {
+      return await deps.volumes.patch(name, { metadata: { resourceVersion }, spec: { attachTo: value } });
+    } catch (error) {
+      if (!(error instanceof KubeError) || !error.isConflict) throw error;
+      volume = await deps.volumes.get(name);
+    }
+  }
+  throw new CsiError('ABORTED', 'HF409', `volume ${name} changed ${WRITE_ATTEMPTS} times while we wrote; try again`);
+}
+
+/** The publish context once the client agent has the device under the granted epoch. */
+function deviceOf(
+  volume: ReplicatedVolume,
+  connection: VolumeConnection | undefined,
+  node: string,
+): Record<string, string> | undefined {
+  const attachment = volume.status?.attachment;
+  const status = connection?.status;
+  if (attachment?.node !== node || connection?.spec.volumeUid !== volume.metadata.uid) return undefined;
+  if (status?.phase !== 'Connected' || status.epoch !== attachment.epoch || !status.devicePath) return undefined;
+  return { [DEVICE_PATH_KEY]: status.devicePath, [EPOCH_KEY]: String(attachment.epoch) };
+}

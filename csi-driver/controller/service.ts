@@ -1,0 +1,63 @@
+import {
+  ControllerServiceCapability_RPC_Type as Rpc,
+  ControllerGetCapabilitiesResponse,
+  ValidateVolumeCapabilitiesResponse,
+  type ValidateVolumeCapabilitiesRequest,
+} from '../generated/csi.ts';
+import { CsiError } from '../grpc/errors.ts';
+import type { ControllerHandlers } from '../grpc/handlers.ts';
+import { withVolumeLocks, type VolumeLocks } from '../grpc/volume-lock.ts';
+import { isVolumeName, required, volumeUses } from '../validation.ts';
+import { createVolume } from './create.ts';
+import { deleteVolume } from './delete.ts';
+import { noVolume, type ControllerDeps } from './deps.ts';
+import { volumeNameFor } from './names.ts';
+import { controllerPublish, controllerUnpublish } from './publish.ts';
+
+const capabilities = [Rpc.CREATE_DELETE_VOLUME, Rpc.PUBLISH_UNPUBLISH_VOLUME, Rpc.SINGLE_NODE_MULTI_WRITER];
+
+/** The CSI Controller service: it turns calls into ReplicatedVolumes and waits. What happens is the operator's to decide. */
+export function controllerService(deps: ControllerDeps, locks: VolumeLocks = new Map()): ControllerHandlers {
+  const handlers: ControllerHandlers = {
+    createVolume: (request, context) => createVolume(deps, request, context),
+    deleteVolume: (request, context) => deleteVolume(deps, request, context),
+    controllerPublishVolume: (request, context) => controllerPublish(deps, request, context),
+    controllerUnpublishVolume: (request, context) => controllerUnpublish(deps, request, context),
+    validateVolumeCapabilities: (request) => validateCapabilities(deps, request),
+    controllerGetCapabilities: async () =>
+      ControllerGetCapabilitiesResponse.fromPartial({
+        capabilities: capabilities.map((type) => ({ type: { $case: 'rpc', value: { type } } })),
+      }),
+  };
+  return withVolumeLocks(handlers, {
+    locks,
+    volumeOf: subject,
+    unlocked: ['validateVolumeCapabilities', 'controllerGetCapabilities'],
+  });
+}
+
+/** CreateVolume carries a name, everything else an id; both stand for the same ReplicatedVolume. */
+function subject(request: object): string {
+  const { volumeId, name } = request as { readonly volumeId?: string; readonly name?: string };
+  if (volumeId) return volumeId;
+  return name ? volumeNameFor(name) : '';
+}
+
+async function validateCapabilities(
+  deps: ControllerDeps,
+  request: ValidateVolumeCapabilitiesRequest,
+): Promise<ValidateVolumeCapabilitiesResponse> {
+  const id = required('volume_id', request.volumeId, 'the id of the volume to look at');
+  if (request.volumeCapabilities.length === 0) volumeUses('volume_capabilities', []);
+  if (!isVolumeName(id) || (await deps.volumes.get(id)) === undefined) throw noVolume(id);
+  try {
+    volumeUses('volume_capabilities', request.volumeCapabilities);
+  } catch (error) {
+    if (!(error instanceof CsiError)) throw error;
+    return ValidateVolumeCapabilitiesResponse.fromPartial({ message: error.message });
+  }
+  const { volumeContext, volumeCapabilities, parameters, mutableParameters } = request;
+  return ValidateVolumeCapabilitiesResponse.fromPartial({
+    confirmed: { volumeContext, volumeCapabilities, parameters, mutableParameters },
+  });
+}

@@ -1,0 +1,24 @@
+import { CSI_DRIVER_NAME } from '../../lib/api/names.ts';
+import {
+  GetPluginCapabilitiesResponse,
+  GetPluginInfoResponse,
+  PluginCapability_Service_Type as ServiceType,
+  ProbeResponse,
+} from '../generated/csi.ts';
+import type { IdentityHandlers } from '../grpc/handlers.ts';
+
+/** The CSI Identity service. `ready` says whether the caches are filled and the API server answers. */
+export function identityService(options: {
+  readonly version: string;
+  readonly ready: () => boolean;
+}): IdentityHandlers {
+  return {
+    getPluginInfo: async () =>
+      GetPluginInfoResponse.fromPartial({ name: CSI_DRIVER_NAME, vendorVersion: options.version }),
+    getPluginCapabilities: async () =>
+      GetPluginCapabilitiesResponse.fromPartial({
+        capabilities: [{ type: { $case: 'service', value: { type: ServiceType.CONTROLLER_SERVICE } } }],
+      }),
+    probe: async () => ProbeResponse.fromPartial({ ready: options.ready() }),
+  };
+}

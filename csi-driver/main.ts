@@ -1,0 +1,192 @@
+import { kinds, connect, resource, type KubeConnection, type Lease } from '../lib/kube/client.ts';
+import { createInformer, type Informer } from '../lib/kube/informer.ts';
+import type { ReplicatedVolume, VolumeConnection } from '../lib/api/index.ts';
+import { commonOptions, parseOrExit, type OptionSpecs, type OptionValues } from '../lib/cli.ts';
+import { systemClock } from '../lib/clock.ts';
+import { run } from '../lib/host/exec.ts';
+import { createFilesystems } from '../lib/host/mkfs.ts';
+import { createMounts } from '../lib/host/mount.ts';
+import { createLogger, describeError, type Logger } from '../lib/log.ts';
+import { createChanges, type Changes } from './changes.ts';
+import { controllerService } from './controller/service.ts';
+import { ControllerService, IdentityService, NodeService } from './generated/csi.ts';
+import { serve, type Service } from './grpc/server.ts';
+import { identityService } from './identity/service.ts';
+import { startClientAgent } from './node/agent/agent.ts';
+import { createAttachedDevices } from './node/device.ts';
+import { createFormatRecord } from './node/format-record.ts';
+import { hostPaths } from './node/paths.ts';
+import { nodeService } from './node/service.ts';
+
+const version = '0.1.0';
+
+const options = {
+  mode: {
+    type: 'choice',
+    choices: ['controller', 'node'],
+    required: true,
+    description: 'controller: creates and attaches volumes; node: formats and mounts them, and is the client agent',
+  },
+  endpoint: {
+    type: 'string',
+    placeholder: 'unix:///PATH',
+    env: 'CSI_ENDPOINT',
+    default: 'unix:///run/holdfast/csi.sock',
+    description: 'the UNIX socket to serve CSI on',
+  },
+  node: { type: 'string', env: 'NODE_NAME', description: "this node's name; required with --mode node" },
+  'max-volumes': {
+    type: 'integer',
+    default: 128,
+    maximum: 500,
+    description: 'volumes that this node takes; 0: no limit',
+  },
+  ...commonOptions,
+} as const satisfies OptionSpecs;
+
+type Values = OptionValues<typeof options>;
+
+/** How long a call without a deadline of its own may take. */
+const DEFAULT_CALL_TIMEOUT_MS = 120_000;
+const STOP_GRACE_MS = 10_000;
+
+/** What a mode brings: its CSI service, whether it can work, and how it ends. */
+interface Running {
+  readonly service: Service;
+  readonly ready: () => boolean;
+  stop(): Promise<void>;
+}
+
+async function main(values: Values): Promise<void> {
+  const log = createLogger({
+    program: `csi-${values.mode}`,
+    level: values['log-level'],
+    format: values['log-format'],
+  });
+  const connection = connect({
+    kubeconfigPath: values.kubeconfig,
+    userAgent: `holdfast-csi-${values.mode}/${version}`,
+  });
+  const changes = createChanges();
+  const running =
+    values.mode === 'controller'
+      ? startController(connection, changes, values, log)
+      : await startNode(connection, changes, values, log);
+  const server = await serve({
+    endpoint: values.endpoint,
+    services: [
+      { definition: IdentityService, handlers: identityService({ version, ready: running.ready }) },
+      running.service,
+    ],
+    log,
+    defaultTimeoutMs: DEFAULT_CALL_TIMEOUT_MS,
+  });
+
+  let stopping = false;
+  const stop = (signal: string): void => {
+    if (stopping) return;
+    stopping = true;
+    log.info('stopping', { signal });
+    const stopped = server.stop(STOP_GRACE_MS).then(() => running.stop());
+    stopped
+      .catch((error: unknown) => {
+        log.error('did not stop in order', { error: describeError(error) });
+        process.exitCode = 1;
+      })
+      .finally(() => connection.close());
+  };
+  process.on('SIGTERM', stop).on('SIGINT', stop);
+}
+
+function startController(connection: KubeConnection, changes: Changes, values: Values, log: Logger): Running {
+  const volumes = createInformer<ReplicatedVolume>(connection, kinds.replicatedVolumes, {
+    log,
+    onChange: ({ metadata }) => changes.notify(metadata.name),
+  });
+  const connections = watchConnections(connection, changes, log);
+  const handlers = controllerService({
+    volumes: resource(connection, kinds.replicatedVolumes),
+    connections: resource(connection, kinds.volumeConnections),
+    leases: resource<Lease>(connection, kinds.leases, values.namespace),
+    changes,
+  });
+  volumes.start();
+  connections.start();
+  return {
+    service: { definition: ControllerService, handlers },
+    ready: whenSynced([volumes, connections]),
+    stop: async () => void (await Promise.all([volumes.stop(), connections.stop()])),
+  };
+}
+
+async function startNode(connection: KubeConnection, changes: Changes, values: Values, log: Logger): Promise<Running> {
+  const { node = '' } = values;
+  const volumes = resource(connection, kinds.replicatedVolumes);
+  const connections = watchConnections(connection, changes, log, node);
+  const handlers = nodeService({
+    node,
+    maxVolumes: values['max-volumes'],
+    devices: createAttachedDevices({
+      node,
+      connections: resource(connection, kinds.volumeConnections),
+      changes,
+      paths: hostPaths,
+    }),
+    mounts: createMounts(run),
+    filesystems: createFilesystems(run),
+    formatRecord: createFormatRecord({ node, volumes, clock: systemClock }),
+    paths: hostPaths,
+    exec: run,
+  });
+  const agent = await startClientAgent({
+    node,
+    connection,
+    namespace: values.namespace,
+    leaseDurationMs: values['lease-duration'],
+    log,
+  });
+  connections.start();
+  return {
+    service: { definition: NodeService, handlers },
+    ready: whenSynced([connections]),
+    // The agent goes last: it keeps the write gate for as long as this program can.
+    stop: async () => {
+      await connections.stop();
+      await agent.stop();
+    },
+  };
+}
+
+function watchConnections(
+  connection: KubeConnection,
+  changes: Changes,
+  log: Logger,
+  node?: string,
+): Informer<VolumeConnection> {
+  return createInformer<VolumeConnection>(connection, kinds.volumeConnections, {
+    ...(node === undefined ? {} : { fieldSelector: `spec.node=${node}` }),
+    log,
+    onChange: ({ spec }) => changes.notify(spec.volume),
+  });
+}
+
+function whenSynced(informers: readonly { synced(): Promise<void> }[]): () => boolean {
+  let synced = false;
+  Promise.all(informers.map((informer) => informer.synced())).then(
+    () => (synced = true),
+    () => undefined,
+  );
+  return () => synced;
+}
+
+const values = parseOrExit({ name: 'csi-driver', summary: "Holdfast's CSI driver", options });
+if (values.mode === 'node' && values.node === undefined) {
+  process.stderr.write('csi-driver: HF004: --node (or the variable NODE_NAME) is required with --mode node\n');
+  process.exit(2);
+}
+try {
+  await main(values);
+} catch (error) {
+  process.stderr.write(`csi-driver: ${describeError(error)}\n`);
+  process.exit(1);
+}

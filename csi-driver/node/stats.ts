@@ -1,0 +1,56 @@
+import {
+  NodeGetVolumeStatsResponse,
+  VolumeUsage_Unit as Unit,
+  type NodeGetVolumeStatsRequest,
+} from '../generated/csi.ts';
+import { CsiError } from '../grpc/errors.ts';
+import { absolutePath, required } from '../validation.ts';
+import { lookAt, type NodeDeps } from './deps.ts';
+
+const TIMEOUT_MS = 10_000;
+
+/**
+ * How full the volume is: bytes and inodes of a filesystem, the size of a block volume. A child process asks: should the
+ * volume stall, it is that process which waits, not this program.
+ */
+export async function nodeVolumeStats(
+  deps: NodeDeps,
+  request: NodeGetVolumeStatsRequest,
+): Promise<NodeGetVolumeStatsResponse> {
+  const id = required('volume_id', request.volumeId, 'the id of the volume');
+  const asked = absolutePath('volume_path', required('volume_path', request.volumePath, 'where the volume is mounted'));
+  const found = await lookAt(deps.mounts, asked).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined;
+    throw error;
+  });
+  const device = await deps.devices.now(id);
+  const mount = found?.mount;
+  const isNode = device !== undefined && mount?.root === device.path.replace(/^\/dev/, '');
+  if (
+    found === undefined ||
+    mount === undefined ||
+    device === undefined ||
+    !(isNode || mount.device === device.number)
+  ) {
+    throw new CsiError('NOT_FOUND', 'HF413', `volume ${id} is not mounted at ${asked}`, 'volume_path');
+  }
+  if (isNode) {
+    const { stdout } = await deps.exec('blockdev', ['--getsize64', device.path], { timeoutMs: TIMEOUT_MS });
+    return NodeGetVolumeStatsResponse.fromPartial({ usage: [{ unit: Unit.BYTES, total: BigInt(stdout.trim()) }] });
+  }
+  // stat(1): block size for the counts, blocks, free, free for users, inodes, free inodes.
+  const format = '%S %b %f %a %c %d';
+  const { stdout } = await deps.exec('stat', ['-f', '-c', format, '--', found.path], { timeoutMs: TIMEOUT_MS });
+  return NodeGetVolumeStatsResponse.fromPartial({ usage: parseUsage(stdout) });
+}
+
+/** Bytes and inodes from the line that `stat -f -c '%S %b %f %a %c %d'` prints. @throws when it is another line */
+export function parseUsage(line: string): NodeGetVolumeStatsResponse['usage'] {
+  if (!/^\d+( \d+){5}\s*$/.test(line)) throw new Error(`stat -f printed what can't be understood: "${line.trim()}"`);
+  const numbers = line.trim().split(' ').map(BigInt);
+  const [block = 0n, blocks = 0n, free = 0n, available = 0n, inodes = 0n, freeInodes = 0n] = numbers;
+  return [
+    { unit: Unit.BYTES, total: blocks * block, used: (blocks - free) * block, available: available * block },
+    { unit: Unit.INODES, total: inodes, used: inodes - freeInodes, available: freeInodes },
+  ];
+}

@@ -1,0 +1,97 @@
+import { fsTypes, type FsType } from '../lib/host/mkfs.ts';
+import { CsiError, invalid } from './grpc/errors.ts';
+import { VolumeCapability_AccessMode_Mode as Mode, type VolumeCapability } from './generated/csi.ts';
+
+/** A way to use a volume that this driver supports. */
+export type VolumeUse =
+  | { readonly kind: 'block'; readonly access: Access }
+  | {
+      readonly kind: 'mount';
+      readonly access: Access;
+      /** Undefined: whatever is there, and the default when the device is blank. */
+      readonly fsType: FsType | undefined;
+      readonly mountFlags: readonly string[];
+    };
+
+export type Access = 'writer' | 'single-writer' | 'reader';
+
+/** The filesystem of a volume whose StorageClass names none. */
+export const DEFAULT_FS_TYPE: FsType = 'ext4';
+
+const accesses: ReadonlyMap<Mode, Access> = new Map([
+  [Mode.SINGLE_NODE_WRITER, 'writer'],
+  [Mode.SINGLE_NODE_MULTI_WRITER, 'writer'],
+  [Mode.SINGLE_NODE_SINGLE_WRITER, 'single-writer'],
+  [Mode.SINGLE_NODE_READER_ONLY, 'reader'],
+]);
+
+/** A ReplicatedVolume's name: a DNS subdomain (RFC 1123) of at most 100 characters. */
+export function isVolumeName(name: string): boolean {
+  return name.length <= 100 && /^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/.test(name);
+}
+
+/** @throws CsiError (INVALID_ARGUMENT) when the field is empty */
+export function required(field: string, value: string, what: string): string {
+  if (value === '') throw invalid(field, value, what);
+  return value;
+}
+
+/** A volume id that becomes part of paths on this node. @throws CsiError (INVALID_ARGUMENT) */
+export function volumeId(value: string): string {
+  if (!isVolumeName(value)) throw invalid('volume_id', value, 'the id that CreateVolume returned');
+  return value;
+}
+
+/** @throws CsiError (INVALID_ARGUMENT) for a relative path or one that climbs */
+export function absolutePath(field: string, value: string): string {
+  if (!value.startsWith('/') || value.includes('\0') || value.split('/').includes('..')) {
+    throw invalid(field, value, 'an absolute path without ".."');
+  }
+  return value.replace(/(?<=.)\/+$/, '');
+}
+
+/** @throws CsiError (INVALID_ARGUMENT) when there is none, or one that this driver doesn't support */
+export function volumeUses(field: string, capabilities: readonly VolumeCapability[]): readonly VolumeUse[] {
+  if (capabilities.length === 0) throw invalid(field, undefined, 'at least one volume capability');
+  return capabilities.map((capability, index) => volumeUse(`${field}[${index}]`, capability));
+}
+
+/** @throws CsiError (INVALID_ARGUMENT) naming the part that is missing or not supported */
+export function volumeUse(field: string, capability: VolumeCapability | undefined): VolumeUse {
+  if (capability === undefined) throw invalid(field, undefined, 'a volume capability');
+  const access = accessOf(`${field}.access_mode`, capability.accessMode?.mode);
+  const type = capability.accessType;
+  if (type === undefined) throw invalid(field, undefined, 'an access type, either mount or block');
+  switch (type.$case) {
+    case 'block':
+      return { kind: 'block', access };
+    case 'mount': {
+      const { fsType, mountFlags, volumeMountGroup } = type.value;
+      if (volumeMountGroup !== '') {
+        throw invalid(
+          `${field}.mount.volume_mount_group`,
+          volumeMountGroup,
+          'none, as VOLUME_MOUNT_GROUP is not offered',
+        );
+      }
+      return { kind: 'mount', access, fsType: fsTypeOf(`${field}.mount.fs_type`, fsType), mountFlags };
+    }
+  }
+}
+
+function accessOf(field: string, mode: Mode | undefined): Access {
+  const single = 'SINGLE_NODE_WRITER, SINGLE_NODE_SINGLE_WRITER, SINGLE_NODE_MULTI_WRITER or SINGLE_NODE_READER_ONLY';
+  if (mode === undefined || mode === Mode.UNKNOWN) throw invalid(field, undefined, single);
+  const access = accesses.get(mode);
+  if (access !== undefined) return access;
+  const name = Object.entries(Mode).find(([, value]) => value === mode)?.[0] ?? String(mode);
+  const why = 'a volume is attached to one node at a time, as only one may write to its replicas';
+  throw new CsiError('INVALID_ARGUMENT', 'HF401', `${field} is ${name}: expected ${single} (${why})`, field);
+}
+
+function fsTypeOf(field: string, value: string): FsType | undefined {
+  if (value === '') return undefined;
+  const known = fsTypes.find((type) => type === value);
+  if (known === undefined) throw invalid(field, value, fsTypes.join(' or '));
+  return known;
+}

@@ -1,0 +1,108 @@
+import { ExecError, type Exec } from './exec.ts';
+
+const MIB = 1024 * 1024;
+
+/** The filesystems that a volume may have. */
+export const fsTypes = ['ext4', 'xfs'] as const;
+export type FsType = (typeof fsTypes)[number];
+
+/**
+ * The smallest device for each filesystem, in bytes. mkfs.xfs refuses less than 300 MiB since xfsprogs 5.19
+ * (mkfs/xfs_mkfs.c, validate_supported); mke2fs leaves the journal away below 2 MiB.
+ */
+export const minFsBytes: Readonly<Record<FsType, number>> = { ext4: 2 * MIB, xfs: 300 * MIB };
+
+/** What a device holds. */
+export type DeviceContent =
+  /** No signature is known on it, and its first and last MiB read as zeros. */
+  | { readonly kind: 'blank' }
+  | { readonly kind: 'filesystem'; readonly type: string }
+  /** Anything else: a partition table, LVM, RAID, several signatures, or bytes that nobody knows. In words for people. */
+  | { readonly kind: 'other'; readonly what: string };
+
+/** The port to mkfs, fsck and blkid. Every read of the device is a child process: a stalled device never blocks us. */
+export interface Filesystems {
+  /** Looks what is on the device. Writes nothing. @throws ExecError when it can't be read */
+  probe(device: string): Promise<DeviceContent>;
+  /** Makes an empty filesystem, whatever is there. The device must not be in use. @throws ExecError */
+  make(device: string, fsType: FsType): Promise<void>;
+  /** Repairs what can be repaired without a question. @throws ExecError when a person must look at it */
+  check(device: string, fsType: FsType): Promise<void>;
+}
+
+const PROBE_TIMEOUT_MS = 60_000;
+const MAKE_TIMEOUT_MS = 900_000;
+const CHECK_TIMEOUT_MS = 1_800_000;
+
+/**
+ * Reads the output of `blkid -p -o export` with its exit code: 0 found, 2 nothing found, 8 several signatures that
+ * contradict each other (blkid(8)).
+ *
+ * @returns undefined when blkid found nothing, which alone does not prove that the device is blank
+ */
+export function parseBlkid(code: number, stdout: string): DeviceContent | undefined {
+  if (code === 2) return undefined;
+  if (code === 8) return { kind: 'other', what: 'several signatures that contradict each other' };
+  const found = new Map(
+    stdout
+      .split('\n')
+      .map((line) => /^([A-Z0-9_]+)=(.*)$/.exec(line))
+      .filter((match) => match !== null)
+      .map((match): [string, string] => [match[1] ?? '', match[2] ?? '']),
+  );
+  const type = found.get('TYPE');
+  if (type !== undefined && found.get('USAGE') === 'filesystem') return { kind: 'filesystem', type };
+  if (type !== undefined) return { kind: 'other', what: `${type} (${found.get('USAGE') ?? 'of no known use'})` };
+  const table = found.get('PTTYPE');
+  if (table !== undefined) return { kind: 'other', what: `a ${table} partition table` };
+  return { kind: 'other', what: stdout.trim().replaceAll('\n', ' ') || 'something that blkid has no word for' };
+}
+
+/** The real port. */
+export function createFilesystems(exec: Exec): Filesystems {
+  const isZero = async (device: string, offsetBytes: number, lengthBytes: number): Promise<boolean> => {
+    const args = ['-s', '-n', String(lengthBytes), '-i', `${offsetBytes}:0`, '--', device, '/dev/zero'];
+    // cmp: 0 equal, 1 different, 2 trouble. A device that ends early differs from /dev/zero.
+    return (await exec('cmp', args, { ok: [0, 1], timeoutMs: PROBE_TIMEOUT_MS })).code === 0;
+  };
+
+  return {
+    async probe(device) {
+      const sizeBytes = Number((await exec('blockdev', ['--getsize64', device])).stdout.trim());
+      if (!Number.isSafeInteger(sizeBytes) || sizeBytes < 1) {
+        throw new Error(`${device} has no size; the array is not running`);
+      }
+      const args = ['-p', '-o', 'export', device];
+      const { code, stdout } = await exec('blkid', args, { ok: [0, 2, 8], timeoutMs: PROBE_TIMEOUT_MS });
+      const known = parseBlkid(code, stdout);
+      if (known !== undefined) return known;
+      const edge = Math.min(MIB, sizeBytes);
+      for (const offset of new Set([0, sizeBytes - edge])) {
+        if (!(await isZero(device, offset, edge))) {
+          const where = offset === 0 ? 'first' : 'last';
+          return { kind: 'other', what: `data of an unknown kind in its ${where} MiB` };
+        }
+      }
+      return { kind: 'blank' };
+    },
+
+    async make(device, fsType) {
+      // No discard: the blocks of a new volume are not allocated, and discarding them again takes time on every leg.
+      // One -F only: mke2fs (like mkfs.xfs -f) then still refuses a device that is mounted or open elsewhere.
+      const [command, args] =
+        fsType === 'ext4'
+          ? (['mkfs.ext4', ['-q', '-F', '-m', '0', '-E', 'nodiscard', device]] as const)
+          : (['mkfs.xfs', ['-q', '-f', '-K', device]] as const);
+      await exec(command, args, { timeoutMs: MAKE_TIMEOUT_MS });
+    },
+
+    async check(device, fsType) {
+      // An XFS mount replays the log by itself; fsck.xfs does nothing by design (fsck.xfs(8)).
+      if (fsType === 'xfs') return;
+      // e2fsck(8): 1 means that everything found was repaired.
+      const { code } = await exec('e2fsck', ['-p', device], { ok: [0, 1, 2], timeoutMs: CHECK_TIMEOUT_MS });
+      // 2 asks for a reboot when the filesystem is mounted. It is not: we own the device.
+      if (code === 2) throw new ExecError(`e2fsck -p ${device}: the device is in use`, 'e2fsck');
+    },
+  };
+}
