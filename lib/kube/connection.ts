@@ -11,6 +11,8 @@ export interface HttpRequest {
   readonly path: string;
   readonly body?: string | undefined;
   readonly contentType?: string | undefined;
+  /** Default application/json. */
+  readonly accept?: string | undefined;
   /** Default: the connection's. */
   readonly timeoutMs?: number | undefined;
   /** Ends the exchange early. */
@@ -83,7 +85,7 @@ export function connect(options: ConnectOptions): KubeConnection {
       signal,
       headers: {
         ...grant.headers,
-        accept: 'application/json',
+        accept: request.accept ?? 'application/json',
         'user-agent': options.userAgent,
         ...(request.body === undefined
           ? {}

@@ -43,7 +43,8 @@ export function createController(options: ControllerOptions): Controller {
   let started = false;
 
   function fill(): void {
-    while (started && !stopping.signal.aborted && running.size < concurrency) {
+    if (!started) return;
+    while (!stopping.signal.aborted && running.size < concurrency) {
       const key = queue.take();
       if (key === undefined) return;
       const work = handle(key).finally(() => {
