@@ -8,10 +8,13 @@ export class LabError extends Error {
 
 /** The message of anything thrown. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return typeof error === 'object' && error !== null && 'message' in error ? String(error.message) : String(error);
 }
 
-/** True for a Node system error with this code, for example 'ENOENT'. */
+/**
+ * True for a Node system error with this code, for example 'ENOENT'. Not by instanceof: under jest, Node's own errors come
+ * from another realm.
+ */
 export function hasCode(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code;
+  return typeof error === 'object' && error !== null && 'code' in error && error.code === code;
 }

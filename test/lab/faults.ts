@@ -43,6 +43,16 @@ export interface DiskFault {
   readonly requests?: 'all' | 'read' | 'write';
 }
 
+/**
+ * What each kind of broken disk refuses, in QEMU's words. Not flush: QEMU itself flushes when the filter is taken out again,
+ * and would be refused; with every write refused there is nothing to flush.
+ */
+const IO_TYPES = {
+  all: ['read', 'write', 'write-zeroes', 'discard'],
+  read: ['read'],
+  write: ['write', 'write-zeroes', 'discard'],
+} as const;
+
 /** The faults of a lab. */
 export function createFaults(controlPlane: () => ControlPlane): Faults {
   const links = new Map<string, LinkState>();
@@ -106,14 +116,12 @@ export function createFaults(controlPlane: () => ControlPlane): Faults {
     breakDisk: async (vm, options = {}) => {
       const index = checkedDisk(vm, options.index);
       const node = diskNode(index);
-      const which = options.requests ?? 'all';
-      const rules = (
-        which === 'all'
-          ? ['read', 'write', 'write-zeroes', 'discard', 'flush']
-          : which === 'write'
-            ? ['write', 'write-zeroes', 'discard', 'flush']
-            : ['read']
-      ).map((iotype) => ({ event: 'none', iotype, errno: 5, immediately: true }));
+      const rules = IO_TYPES[options.requests ?? 'all'].map((iotype) => ({
+        event: 'none',
+        iotype,
+        errno: 5,
+        immediately: true,
+      }));
       // QEMU's blkdebug filter (docs/devel/testing/blkdebug.rst) is put between the disk and its file
       await removeFilter(vm, index);
       await vm.qmp().execute('blockdev-add', {
