@@ -11,7 +11,7 @@ const MAX_SOCKET_PATH_BYTES = 107;
  * @throws HoldfastError (HF004) for another scheme, a relative path, or a path that is too long for a socket
  */
 export function parseEndpoint(endpoint: string): string {
-  const path = /^unix:(?:\/\/)?(\/.*)$/.exec(endpoint)?.[1];
+  const path = /^unix:(?:\/\/(?=\/))?(\/(?!\/).*)$/.exec(endpoint)?.[1];
   const expected = 'a UNIX socket with an absolute path, such as unix:///run/holdfast/csi.sock';
   if (path === undefined || path.endsWith('/')) {
     throw new HoldfastError('HF004', `--endpoint is "${endpoint}": expected ${expected}`, { field: '--endpoint' });

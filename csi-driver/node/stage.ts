@@ -38,9 +38,11 @@ export async function nodeStage(
     const message = `${path} already holds a mount of ${mount.source} (${mount.device}, ${mount.fsType}); volume ${id} is ${device.path} (${device.number}${use.fsType ? `, ${use.fsType}` : ''})`;
     throw new CsiError('FAILED_PRECONDITION', 'HF412', message, 'staging_target_path');
   }
-  // Mounted at another path already: then it is neither blank nor to be checked under the feet of its users.
-  const mounted = all.find(({ device: number }) => number === device.number);
-  const fsType = (mounted?.fsType as FsType | undefined) ?? (await prepareFilesystem(deps, id, device, use.fsType));
+  const mounted = all.find((entry) => entry.device === device.number);
+  const fsType =
+    mounted === undefined
+      ? await prepareFilesystem(deps, id, device, use.fsType)
+      : mountedType(id, device, mounted.fsType, use.fsType);
   await hostStep(id, 'mounted', () => deps.mounts.mount(device.path, path, fsType, mountOptions(fsType, use)));
   return {};
 }
@@ -83,6 +85,12 @@ async function prepareFilesystem(
     case 'other':
       throw notOurs(id, device, content.what, wanted);
   }
+}
+
+/** Mounted at another path already, the device is not to be checked or formatted under the feet of its users. */
+function mountedType(id: string, device: AttachedDevice, type: string, wanted: FsType | undefined): FsType {
+  if ((type === 'ext4' || type === 'xfs') && (wanted ?? type) === type) return type;
+  throw notOurs(id, device, `a filesystem of type ${type}`, wanted);
 }
 
 /** Record, make, record: a crash anywhere in between leads here again. */

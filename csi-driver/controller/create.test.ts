@@ -1,0 +1,142 @@
+import { describe, expect, test } from '@jest/globals';
+import { CreateVolumeRequest, type DeepPartial } from '../generated/csi.ts';
+import { callContext, fakeCluster, mountCapability } from '../testing/fake-controller.ts';
+import { controllerService } from './service.ts';
+
+const GIB = 1024n ** 3n;
+
+function request(changes: DeepPartial<CreateVolumeRequest> = {}): CreateVolumeRequest {
+  return CreateVolumeRequest.fromPartial({
+    name: 'pvc-1',
+    capacityRange: { requiredBytes: GIB },
+    volumeCapabilities: [mountCapability()],
+    parameters: { replicas: '2', placement: 'distinct(zone)', 'csi.storage.k8s.io/pvc/name': 'data' },
+    ...changes,
+  });
+}
+
+/** The service, with an operator that has replicas in sync as soon as a volume appears. */
+function setup({ places = true } = {}) {
+  const cluster = fakeCluster();
+  const { createVolume } = controllerService(cluster);
+  if (createVolume === undefined) throw new Error('no createVolume');
+  const create = async (asked: CreateVolumeRequest, ms?: number) => {
+    const answer = createVolume(asked, callContext(ms));
+    answer.catch(() => undefined);
+    if (places) {
+      // As in life, the replicas come a moment after the volume.
+      setTimeout(() => {
+        if (cluster.volumes.peek('pvc-1')) cluster.setStatus('pvc-1', { inSync: ['pvc-1-r0', 'pvc-1-r1'] });
+      }, 20);
+    }
+    return await answer;
+  };
+  return { cluster, create };
+}
+
+describe('CreateVolume', () => {
+  test('creates the ReplicatedVolume and answers when its replicas are in sync', async () => {
+    const { cluster, create } = setup();
+    const { volume } = await create(request());
+    expect(volume).toMatchObject({ volumeId: 'pvc-1', capacityBytes: GIB });
+    expect(cluster.volumes.peek('pvc-1')?.spec).toMatchObject({
+      capacityBytes: 1024 ** 3,
+      replicas: 2,
+      placement: { constraints: [{ distinct: { label: 'zone' } }] },
+    });
+  });
+
+  test('Given the same request again, Then it finds the same volume and writes nothing', async () => {
+    const { cluster, create } = setup();
+    await create(request());
+    const { volume } = await create(request({ parameters: { placement: 'distinct(zone)', replicas: '2' } }));
+    expect(volume?.volumeId).toBe('pvc-1');
+    expect(cluster.volumes.writes).toHaveLength(1);
+  });
+
+  test('Given another creator was faster, Then its volume is taken', async () => {
+    const { cluster, create } = setup();
+    await create(request());
+    const first = cluster.volumes.peek('pvc-1');
+    cluster.volumes.remove('pvc-1');
+    cluster.volumes.beforeWrite(() => first && cluster.volumes.put(first));
+    await expect(create(request())).resolves.toMatchObject({ volume: { volumeId: 'pvc-1' } });
+  });
+
+  test.each([
+    ['another size', { capacityRange: { requiredBytes: 2n * GIB } }, 'its size is'],
+    ['a limit below its size', { capacityRange: { requiredBytes: GIB / 4n, limitBytes: GIB / 2n } }, 'its size is'],
+    ['other parameters', { parameters: { replicas: '3' } }, 'its parameters are'],
+  ])('Given the name with %s, Then ALREADY_EXISTS', async (_, changes, message) => {
+    const { create } = setup();
+    await create(request());
+    await expect(create(request(changes))).rejects.toMatchObject({
+      status: 'ALREADY_EXISTS',
+      message: expect.stringContaining(message),
+    });
+  });
+
+  test('a larger range that the volume lies in is the same volume', async () => {
+    const { create } = setup();
+    await create(request());
+    const range = { requiredBytes: GIB / 2n, limitBytes: 2n * GIB };
+    await expect(create(request({ capacityRange: range }))).resolves.toMatchObject({ volume: { capacityBytes: GIB } });
+  });
+
+  test('Given a volume that no CreateVolume made, Then it is not handed out', async () => {
+    const { cluster, create } = setup();
+    await create(request());
+    const mine = cluster.volumes.peek('pvc-1');
+    if (mine) cluster.volumes.put({ ...mine, metadata: { ...mine.metadata, annotations: {} } });
+    await expect(create(request())).rejects.toMatchObject({ status: 'ALREADY_EXISTS' });
+  });
+
+  test('Given no node fits, Then DEADLINE_EXCEEDED says why, and the volume stays to be placed later', async () => {
+    const { cluster, create } = setup({ places: false });
+    setTimeout(() => cluster.setStatus('pvc-1', { phase: 'Pending', message: '0 of 3 storage nodes fit' }), 20);
+    await expect(create(request(), 150)).rejects.toMatchObject({
+      status: 'DEADLINE_EXCEEDED',
+      message: expect.stringContaining('0 of 3 storage nodes fit'),
+    });
+    expect(cluster.volumes.peek('pvc-1')).toBeDefined();
+  });
+
+  test('Given the volume is being deleted, Then ABORTED', async () => {
+    const { cluster, create } = setup();
+    await create(request());
+    const mine = cluster.volumes.peek('pvc-1');
+    if (mine) cluster.volumes.put({ ...mine, metadata: { ...mine.metadata, deletionTimestamp: 'now' } });
+    await expect(create(request())).rejects.toMatchObject({ status: 'ABORTED' });
+  });
+
+  test('Given a call for the name is under way, Then another one is ABORTED, and so is DeleteVolume', async () => {
+    const cluster = fakeCluster();
+    const service = controllerService(cluster);
+    const first = service.createVolume?.(request(), callContext(100));
+    await expect(service.createVolume?.(request(), callContext())).rejects.toMatchObject({ status: 'ABORTED' });
+    await expect(service.deleteVolume?.({ volumeId: 'pvc-1', secrets: {} }, callContext())).rejects.toMatchObject({
+      status: 'ABORTED',
+      message: expect.stringContaining('createVolume is still under way'),
+    });
+    await expect(first).rejects.toMatchObject({ status: 'DEADLINE_EXCEEDED' });
+  });
+
+  test.each<[string, DeepPartial<CreateVolumeRequest>, string]>([
+    ['no name', { name: '' }, 'name is missing'],
+    ['no capability', { volumeCapabilities: [] }, 'volume_capabilities is missing'],
+    [
+      'a clone',
+      { volumeContentSource: { type: { $case: 'volume', value: { volumeId: 'x' } } } },
+      'volume_content_source',
+    ],
+    ['mutable parameters', { mutableParameters: { iops: '5' } }, 'mutable_parameters is "iops"'],
+    ['an unknown parameter', { parameters: { replica: '2' } }, 'the known ones are replicas, placement'],
+  ])('Given %s, Then INVALID_ARGUMENT', async (_, changes, message) => {
+    const { cluster, create } = setup();
+    await expect(create(request(changes))).rejects.toMatchObject({
+      status: 'INVALID_ARGUMENT',
+      message: expect.stringContaining(message),
+    });
+    expect(cluster.volumes.writes).toHaveLength(0);
+  });
+});

@@ -1,0 +1,75 @@
+import type { ReplicatedVolume, VolumeConnection } from '../../lib/api/index.ts';
+import type { Lease } from '../../lib/kube/client.ts';
+import { createChanges, type Changes } from '../changes.ts';
+import type { ControllerDeps } from '../controller/deps.ts';
+import { VolumeCapability, VolumeCapability_AccessMode_Mode as Mode } from '../generated/csi.ts';
+import type { CallContext } from '../grpc/handlers.ts';
+import { fakeResource, type FakeResource } from './fake-resource.ts';
+
+/** The controller service's surroundings, and a pretended operator that answers what a test tells it to. */
+export interface FakeCluster extends ControllerDeps {
+  readonly volumes: FakeResource<ReplicatedVolume>;
+  readonly connections: FakeResource<VolumeConnection>;
+  readonly leases: FakeResource<Lease>;
+  readonly changes: Changes;
+  /** Changes a volume's status as the operator would. */
+  setStatus(name: string, status: NonNullable<ReplicatedVolume['status']>): void;
+}
+
+export function fakeCluster(): FakeCluster {
+  const changes = createChanges();
+  const volumes = fakeResource<ReplicatedVolume>(({ metadata }) => changes.notify(metadata.name), withDefaults);
+  const connections = fakeResource<VolumeConnection>(({ spec }) => changes.notify(spec.volume));
+  const leases = fakeResource<Lease>();
+  return {
+    volumes,
+    connections,
+    leases,
+    changes,
+    setStatus(name, status) {
+      const volume = volumes.peek(name);
+      if (volume === undefined) throw new Error(`no volume ${name}`);
+      volumes.put({ ...volume, status: { ...volume.status, ...status } });
+    },
+  };
+}
+
+/** What the CRD's defaults would add. */
+function withDefaults(volume: ReplicatedVolume): ReplicatedVolume {
+  const { spec } = volume;
+  const defaults: ReplicatedVolume['spec']['healing'] = { replicaTimeout: '10m', legTimeout: '3s', paused: false };
+  return {
+    ...volume,
+    spec: {
+      ...spec,
+      replicas: spec.replicas ?? 2,
+      placement: spec.placement ?? { constraints: [], goals: [] },
+      healing: Object.assign(defaults, spec.healing),
+      provisioning: spec.provisioning ?? 'Thin',
+      attachTo: spec.attachTo ?? '',
+    },
+  };
+}
+
+/** A call that may wait for `ms`. */
+export function callContext(ms = 2000): CallContext & { cancel(): void } {
+  const controller = new AbortController();
+  return {
+    signal: controller.signal,
+    deadlineMs: Date.now() + ms,
+    cancel: () => controller.abort(new Error('the caller has gone')),
+  };
+}
+
+/** A capability to mount the volume on one node. */
+export function mountCapability(fsType = 'ext4', mode: Mode = Mode.SINGLE_NODE_WRITER): VolumeCapability {
+  return VolumeCapability.fromPartial({
+    accessType: { $case: 'mount', value: { fsType } },
+    accessMode: { mode },
+  });
+}
+
+/** A capability to use the volume as a raw device. */
+export function blockCapability(mode: Mode = Mode.SINGLE_NODE_WRITER): VolumeCapability {
+  return VolumeCapability.fromPartial({ accessType: { $case: 'block', value: {} }, accessMode: { mode } });
+}
