@@ -8,6 +8,7 @@ import type {
 import type { BlockDevices } from '../lib/host/blockdev.ts';
 import type { Lvm } from '../lib/host/lvm.ts';
 import type { Nvmet } from '../lib/host/nvmet.ts';
+import type { Logger } from '../lib/log.ts';
 
 /** What the storage-agent asks and tells the API server. `cached...` may be seconds old, `read...` is the truth now. */
 export interface StorageApi {
@@ -22,14 +23,6 @@ export interface StorageApi {
   releaseReplica(name: string, uid: string): Promise<void>;
 }
 
-/** The program's log; only what is used here. */
-export interface Log {
-  debug(message: string, fields?: object): void;
-  info(message: string, fields?: object): void;
-  warn(message: string, fields?: object): void;
-  error(message: string, fields?: object): void;
-}
-
 /** Everything outside of the storage-agent that its loops touch. */
 export interface Ports {
   readonly api: StorageApi;
@@ -40,5 +33,5 @@ export interface Ports {
   readonly bootId: string;
   readonly now: () => number;
   readonly sleep: (ms: number) => Promise<void>;
-  readonly log: Log;
+  readonly log: Logger;
 }

@@ -52,7 +52,8 @@ export function sampleRanges(sizeBytes: number, count: number): { offsetBytes: n
   const ranges = [{ offsetBytes: 0, lengthBytes: edge }];
   const piece = 64 * 1024;
   const step = Math.floor((sizeBytes - 2 * edge) / (count + 1));
-  for (let index = 1; index <= count && step >= piece; index++) {
+  const between = step >= piece ? count : 0;
+  for (let index = 1; index <= between; index++) {
     ranges.push({ offsetBytes: edge + Math.floor((index * step) / 4096) * 4096, lengthBytes: piece });
   }
   if (sizeBytes > edge) ranges.push({ offsetBytes: sizeBytes - edge, lengthBytes: edge });
@@ -129,37 +130,53 @@ async function isClaimed(device: string): Promise<boolean> {
   }
 }
 
+async function resolve(device: string): Promise<string | undefined> {
+  return await realpath(device).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined;
+    throw error;
+  });
+}
+
+async function sizeOf(device: string): Promise<number> {
+  return Number(await readAttribute(`/sys/class/block/${path.basename(device)}/size`)) * 512;
+}
+
+/** Everything in sysfs and /proc that says the disk is in use, in words. */
+async function usesOf(name: string, devNo: string): Promise<string[]> {
+  const found: string[] = [];
+  const entries = await listDirectory(`/sys/class/block/${name}`);
+  const partitions = entries.filter((entry) => entry.startsWith(name));
+  if (partitions.length > 0) found.push(`partitions ${partitions.join(', ')}`);
+  for (const holder of await listDirectory(`/sys/class/block/${name}/holders`)) {
+    const mapped = await readAttribute(`/sys/class/block/${holder}/dm/name`);
+    found.push(`in use by ${holder}${mapped === undefined ? '' : ` (${mapped})`}`);
+  }
+  // In a container /proc/1 is the host's first process only with hostPID; the claim check below covers the rest.
+  const mounts = [await readable('/proc/self/mountinfo'), await readable('/proc/1/mountinfo')];
+  const points = new Set(mounts.flatMap((mountinfo) => mountsOf(mountinfo, devNo)));
+  for (const point of points) found.push(`mounted on ${point}`);
+  if ((await readable('/proc/swaps')).split('\n').some((line) => line.startsWith(`/dev/${name} `))) {
+    found.push('in use as swap');
+  }
+  return found;
+}
+
+async function isScannable(name: string): Promise<boolean> {
+  const at = `/sys/class/block/${name}`;
+  if (/^(ram|sr|fd|zram|nbd)\d+/.test(name) || name.startsWith('md_hf_')) return false;
+  if (Number(await readAttribute(`${at}/size`)) === 0) return false;
+  const [dmUuid, dmName, nqn, parent] = await Promise.all([
+    readAttribute(`${at}/dm/uuid`),
+    readAttribute(`${at}/dm/name`),
+    readAttribute(`${at}/device/subsysnqn`),
+    readAttribute(`${at}/hidden`),
+  ]);
+  if (dmUuid?.startsWith('LVM-') === true || dmName?.startsWith('hf-valve-') === true) return false;
+  return parent !== '1' && nqn?.startsWith(OUR_NQN) !== true;
+}
+
 /** The real port. */
 export function createBlockDevices(exec: Exec): BlockDevices {
-  const resolve = async (device: string): Promise<string | undefined> =>
-    await realpath(device).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined;
-      throw error;
-    });
-
-  const sizeOf = async (device: string): Promise<number> =>
-    Number(await readAttribute(`/sys/class/block/${path.basename(device)}/size`)) * 512;
-
-  /** Everything in sysfs and /proc that says the disk is in use, in words. */
-  const usesOf = async (name: string, devNo: string): Promise<string[]> => {
-    const found: string[] = [];
-    const entries = await listDirectory(`/sys/class/block/${name}`);
-    const partitions = entries.filter((entry) => entry.startsWith(name));
-    if (partitions.length > 0) found.push(`partitions ${partitions.join(', ')}`);
-    for (const holder of await listDirectory(`/sys/class/block/${name}/holders`)) {
-      const mapped = await readAttribute(`/sys/class/block/${holder}/dm/name`);
-      found.push(`in use by ${holder}${mapped === undefined ? '' : ` (${mapped})`}`);
-    }
-    // In a container /proc/1 is the host's first process only with hostPID; the claim check below covers the rest.
-    const mounts = [await readable('/proc/self/mountinfo'), await readable('/proc/1/mountinfo')];
-    const points = new Set(mounts.flatMap((mountinfo) => mountsOf(mountinfo, devNo)));
-    for (const point of points) found.push(`mounted on ${point}`);
-    if ((await readable('/proc/swaps')).split('\n').some((line) => line.startsWith(`/dev/${name} `))) {
-      found.push('in use as swap');
-    }
-    return found;
-  };
-
   const probe = async (device: string): Promise<DiskState> => {
     const real = await resolve(device);
     if (real === undefined) return { state: 'missing', why: `${device} does not exist` };
@@ -180,20 +197,6 @@ export function createBlockDevices(exec: Exec): BlockDevices {
       if (at !== undefined) found.push(`unknown data: the byte at offset ${at} is not zero`);
     }
     return found.length > 0 ? { state: 'occupied', found } : { state: 'empty', sizeBytes };
-  };
-
-  const isScannable = async (name: string): Promise<boolean> => {
-    const at = `/sys/class/block/${name}`;
-    if (/^(ram|sr|fd|zram|nbd)\d+/.test(name) || name.startsWith('md_hf_')) return false;
-    if (Number(await readAttribute(`${at}/size`)) === 0) return false;
-    const [dmUuid, dmName, nqn, parent] = await Promise.all([
-      readAttribute(`${at}/dm/uuid`),
-      readAttribute(`${at}/dm/name`),
-      readAttribute(`${at}/device/subsysnqn`),
-      readAttribute(`${at}/hidden`),
-    ]);
-    if (dmUuid?.startsWith('LVM-') === true || dmName?.startsWith('hf-valve-') === true) return false;
-    return parent !== '1' && nqn?.startsWith(OUR_NQN) !== true;
   };
 
   return {

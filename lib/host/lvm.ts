@@ -1,4 +1,4 @@
-import type { Exec } from './exec.ts';
+import { ExecError, type Exec } from './exec.ts';
 
 /** A volume group as `vgs` reports it. */
 export interface LvmGroup {
@@ -81,6 +81,18 @@ export interface Lvm {
 /** LVM's output could not be understood. */
 export class LvmParseError extends Error {
   override readonly name = 'LvmParseError';
+}
+
+/** LVM refused; the message is LVM's own, the cause has the whole command. */
+export class LvmError extends Error {
+  override readonly name = 'LvmError';
+}
+
+/** What LVM said, in one line and without the long command that made it say so. */
+function complaintOf(error: unknown): string {
+  if (!(error instanceof ExecError)) return String(error);
+  const said = error.result?.stderr.trim() ?? '';
+  return said === '' ? error.message : said.split(/\s*\n\s*/).join('; ');
 }
 
 type Row = Readonly<Record<string, string>>;
@@ -174,6 +186,10 @@ export function parsePhysicals(json: string): LvmPhysical[] {
   }));
 }
 
+function tagArgs(tags: readonly string[]): string[] {
+  return tags.flatMap((tag) => ['--addtag', tag]);
+}
+
 /** What the real port needs. */
 export interface LvmOptions {
   readonly exec: Exec;
@@ -190,9 +206,11 @@ export interface LvmOptions {
 /** LVM's configuration for our calls (lvm.conf(5)). */
 export function lvmConfig(udev: boolean): string {
   const always = 'devices { hints="none" filter=["a|.*|"] global_filter=["a|.*|"] } global { suffix=0 }';
+  // A full pool fails writes at once, so that the client can drop the leg and record it; waiting would stall the volume.
+  const activation = 'monitoring=0 error_when_full=1';
   return udev
-    ? `${always} activation { monitoring=0 }`
-    : `${always} activation { monitoring=0 udev_sync=0 udev_rules=0 }`;
+    ? `${always} activation { ${activation} }`
+    : `${always} activation { ${activation} udev_sync=0 udev_rules=0 }`;
 }
 
 /**
@@ -206,11 +224,14 @@ export function createLvm(options: LvmOptions): Lvm {
     const common = ['--config', lvmConfig(udev), ...devices.flatMap((device) => ['--devices', device])];
     const env: Record<string, string> = { LVM_SUPPRESS_FD_WARNINGS: '1' };
     if (!udev) env['DM_DISABLE_UDEV'] = '1';
-    return (await exec('lvm', [command, ...common, ...args], { timeoutMs, env })).stdout;
+    try {
+      return (await exec('lvm', [command, ...common, ...args], { timeoutMs, env })).stdout;
+    } catch (error) {
+      throw new LvmError(`${command}: ${complaintOf(error)}`, { cause: error });
+    }
   };
   const report = (command: string, fields: string): Promise<string> =>
     call(command, ['--reportformat', 'json', '--units', 'b', '--nosuffix', '-o', fields]);
-  const tagArgs = (tags: readonly string[]): string[] => tags.flatMap((tag) => ['--addtag', tag]);
   return {
     groups: async () => parseGroups(await report('vgs', GROUP_FIELDS)),
     volumes: async () => parseVolumes(await report('lvs', VOLUME_FIELDS)),
@@ -221,20 +242,27 @@ export function createLvm(options: LvmOptions): Lvm {
     },
     createThinPool: async (pool) => {
       await call('lvcreate', [
-        ...['--type', 'thin-pool', '--name', pool.name, '--extents', String(pool.dataExtents)],
-        ...['--poolmetadatasize', `${pool.metadataBytes}b`, '--chunksize', `${pool.chunkBytes}b`],
-        // A new volume reads zeros; a full pool fails writes at once, so that the client can drop the leg.
-        ...['--zero', 'y', '--discards', 'passdown', '--errorwhenfull', 'y', '--yes'],
+        '--type=thin-pool',
+        `--name=${pool.name}`,
+        `--extents=${pool.dataExtents}`,
+        `--poolmetadatasize=${pool.metadataBytes}b`,
+        `--chunksize=${pool.chunkBytes}b`,
+        // A new volume reads zeros.
+        '--zero=y',
+        '--discards=passdown',
+        '--yes',
         ...tagArgs(pool.tags),
         pool.group,
       ]);
     },
     createThinVolume: async (volume) => {
       await call('lvcreate', [
-        ...['--type', 'thin', '--thinpool', volume.pool, '--name', volume.name],
-        ...['--virtualsize', `${volume.sizeBytes}b`],
+        '--type=thin',
+        `--thinpool=${volume.pool}`,
+        `--name=${volume.name}`,
+        `--virtualsize=${volume.sizeBytes}b`,
         // Its first sectors are zeros by the pool's zeroing; wiping would only allocate a block.
-        ...['--wipesignatures', 'n'],
+        '--wipesignatures=n',
         ...tagArgs(volume.tags),
         volume.group,
       ]);
@@ -243,7 +271,7 @@ export function createLvm(options: LvmOptions): Lvm {
       await call('lvchange', ['--activate', 'y', '--ignoreactivationskip', `${group}/${volume}`]);
     },
     extend: async (group, volume, sizeBytes) => {
-      await call('lvextend', ['--size', `${sizeBytes}b`, `${group}/${volume}`]);
+      await call('lvextend', [`--size=${sizeBytes}b`, `${group}/${volume}`]);
     },
     addTag: async (group, volume, tag) => {
       await call('lvchange', ['--addtag', tag, `${group}/${volume}`]);

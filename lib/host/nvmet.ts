@@ -28,23 +28,27 @@ function hasErrno(error: unknown, ...codes: readonly string[]): boolean {
   return codes.includes((error as NodeJS.ErrnoException).code ?? '');
 }
 
+/** Waits for the work; these errors mean that it is done already. */
+async function swallow(work: Promise<unknown>, ...codes: readonly string[]): Promise<void> {
+  try {
+    await work;
+  } catch (error) {
+    if (!hasErrno(error, ...codes)) throw error;
+  }
+}
+
+async function exists(at: string): Promise<boolean> {
+  return await lstat(at).then(
+    () => true,
+    () => false,
+  );
+}
+
 /**
  * The kernel's configfs. Changes that wait for I/O are made by a child process: a thread of ours that hangs in the
  * kernel with a dead disk could never be taken back, and there are only four of them.
  */
 export function createConfigFs(exec: Exec): ConfigFs {
-  const swallow = async (work: Promise<unknown>, ...codes: readonly string[]): Promise<void> => {
-    try {
-      await work;
-    } catch (error) {
-      if (!hasErrno(error, ...codes)) throw error;
-    }
-  };
-  const exists = async (at: string): Promise<boolean> =>
-    await lstat(at).then(
-      () => true,
-      () => false,
-    );
   const inChild = async (script: string, at: string, value = ''): Promise<void> => {
     await exec('sh', ['-c', script, 'sh', at, value], { timeoutMs: BLOCKING_MS });
   };

@@ -170,11 +170,11 @@ function ready(world: ReplicaWorld): Plan {
   const deleted = replica.deleting
     ? `it was deleted but is still a replica of volume ${replica.volume}; it is kept until the operator makes it an orphan`
     : undefined;
-  const export_ = replica.hostNqn === '' ? 'nobody may connect' : `exported to ${replica.hostNqn}`;
+  const host = replica.hostNqn === '' ? 'nobody may connect' : `exported to ${replica.hostNqn}`;
   const status: StatusIntent = {
     phase: 'Ready',
     fencedEpoch: replica.epoch,
-    ...(deleted === undefined ? { message: export_ } : { code: 'HF310', message: deleted }),
+    ...(deleted === undefined ? { message: host } : { code: 'HF310', message: deleted }),
   };
   return { next: 'rest', status, again: true };
 }

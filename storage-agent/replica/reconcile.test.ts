@@ -40,6 +40,36 @@ async function attachedNode(debugfs = true): Promise<FakeNode> {
   return node;
 }
 
+function newThickNode(): Promise<FakeNode> {
+  const node = newNode();
+  update(node, { provisioning: 'Thick', hostNqn: HOST_A, epoch: 1 });
+  return Promise.resolve(node);
+}
+
+/** A replica that is ready and has just been granted to host A. */
+async function granted(): Promise<FakeNode> {
+  const node = newNode();
+  await node.run();
+  update(node, { hostNqn: HOST_A, epoch: 1 });
+  return node;
+}
+
+/** A replica that has just been taken from host A. */
+async function withdrawn(): Promise<FakeNode> {
+  const node = await attachedNode();
+  update(node, { hostNqn: '', epoch: 2 });
+  return node;
+}
+
+/** A replica that was used and has left its volume. */
+async function orphaned(volume: FakeNode['volume']): Promise<FakeNode> {
+  const node = await attachedNode();
+  update(node, { state: 'Orphan' });
+  remove(node);
+  node.volume = volume;
+  return node;
+}
+
 function update(node: FakeNode, spec: Partial<VolumeReplica['spec']>): void {
   if (node.replica === undefined) throw new Error('no replica');
   node.replica = { ...node.replica, spec: { ...node.replica.spec, ...spec } };
@@ -87,12 +117,7 @@ describe('a new replica', () => {
   });
 
   test('a thick one is allocated whole before anybody may use it', async () => {
-    const make = (): Promise<FakeNode> => {
-      const node = newNode();
-      update(node, { provisioning: 'Thick', hostNqn: HOST_A, epoch: 1 });
-      return Promise.resolve(node);
-    };
-    await FakeNode.killEverywhere(make, (node) => {
+    await FakeNode.killEverywhere(newThickNode, (node) => {
       expect(lv(node).mappedBytes).toBe(68 * MIB);
       expect(lv(node).tags).toContain(`hf.allocated=${68 * MIB}`);
       expect(node.target.connect(nqnOf(node), HOST_A)).toBe(true);
@@ -124,13 +149,7 @@ describe('an export', () => {
   });
 
   test('comes about however often the agent is killed', async () => {
-    const make = async (): Promise<FakeNode> => {
-      const node = newNode();
-      await node.run();
-      update(node, { hostNqn: HOST_A, epoch: 1 });
-      return node;
-    };
-    const count = await FakeNode.killEverywhere(make, (node) => {
+    const count = await FakeNode.killEverywhere(granted, (node) => {
       expect(node.target.connect(nqnOf(node), HOST_A)).toBe(true);
       expect(node.replica?.status).toMatchObject({ phase: 'Ready', fencedEpoch: 1, address: '10.0.0.1' });
     });
@@ -154,7 +173,7 @@ describe('an export', () => {
     const stale = structuredClone(node.replica);
     update(node, { hostNqn: HOST_B, epoch: 2 });
     const ports = node.ports();
-    const { lvm, volumes } = cacheVolumes(ports.lvm, ports.now);
+    const { lvm, volumes } = cacheVolumes(ports.lvm, () => ports.now());
     const loop = createReplicaLoop({ ...ports, lvm, api: { ...ports.api, cachedReplica: () => stale } }, volumes);
     await loop.reconcile('v-r0');
     expect(node.target.connect(nqnOf(node), HOST_A)).toBe(false);
@@ -184,12 +203,7 @@ describe('fencing', () => {
   });
 
   test('to nobody leaves no export at all', async () => {
-    const make = async (): Promise<FakeNode> => {
-      const node = await attachedNode();
-      update(node, { hostNqn: '', epoch: 2 });
-      return node;
-    };
-    await FakeNode.killEverywhere(make, (node) => {
+    await FakeNode.killEverywhere(withdrawn, (node) => {
       expect(node.target.connect(nqnOf(node), HOST_A)).toBe(false);
       expect(node.replica?.status).toMatchObject({ phase: 'Ready', fencedEpoch: 2 });
       expect(node.target.open.get('/dev/dm-1')).toBe(0);
@@ -211,14 +225,6 @@ describe('fencing', () => {
 });
 
 describe('an orphan', () => {
-  const orphaned = async (volume: FakeNode['volume'], debugfs = true): Promise<FakeNode> => {
-    const node = await attachedNode(debugfs);
-    update(node, { state: 'Orphan' });
-    remove(node);
-    node.volume = volume;
-    return node;
-  };
-
   test.each([
     ['gone', undefined],
     ['without it', WITHOUT_US],

@@ -114,7 +114,7 @@ export class FakeTarget implements ConfigFs {
       if (this.dirs.has(dir)) return;
       if (!this.dirs.has(path.dirname(dir))) throw errno('ENOENT', dir);
       this.dirs.add(dir);
-      for (const { match, dirs, files } of CHILDREN.filter((each) => each.match.test(dir))) {
+      for (const { dirs, files } of CHILDREN.filter((each) => each.match.test(dir))) {
         for (const name of dirs) this.dirs.add(`${dir}/${name}`);
         for (const [name, value] of Object.entries(files)) this.files.set(`${dir}/${name}`, String(value));
       }

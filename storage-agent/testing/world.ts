@@ -7,7 +7,8 @@ import {
   type VolumeReplicaStatus,
 } from '../../lib/api/index.ts';
 import { createNvmet } from '../../lib/host/nvmet.ts';
-import type { Log, Ports, StorageApi } from '../ports.ts';
+import { silentLog } from '../../lib/log.ts';
+import type { Ports, StorageApi } from '../ports.ts';
 import { createReplicaLoop } from '../replica/reconcile.ts';
 import { cacheVolumes } from '../volumes.ts';
 import { Killed, Killer } from './crash.ts';
@@ -18,8 +19,6 @@ export const REPLICA_UID = '11111111-2222-4333-8444-555555555555';
 export const VOLUME_UID = 'aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee';
 export const HOST_A = 'nqn.2026-01.dev.holdfast:client:a';
 export const HOST_B = 'nqn.2026-01.dev.holdfast:client:b';
-
-const silent: Log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
 
 export function storageNode(): StorageNode {
   return {
@@ -64,6 +63,10 @@ export function replicatedVolume(status: ReplicatedVolume['status']): Replicated
     },
     ...(status === undefined ? {} : { status }),
   };
+}
+
+function noCommands(): Promise<never> {
+  return Promise.reject(new Error('no commands here'));
 }
 
 /** One storage node with its kernel, its disks and the API server, all in memory, and an agent that can be killed. */
@@ -118,12 +121,11 @@ export class FakeNode {
 
   /** Ports of an agent that starts now. */
   ports(): Ports {
-    const exec = (): Promise<never> => Promise.reject(new Error('no commands here'));
     return {
       api: this.api(),
       lvm: this.storage,
       disks: this.storage,
-      nvmet: createNvmet({ fs: this.target, exec }),
+      nvmet: createNvmet({ fs: this.target, exec: noCommands }),
       bootId: this.bootId,
       now: () => this.nowMs,
       sleep: (ms) => {
@@ -131,7 +133,7 @@ export class FakeNode {
         if (++this.sleeps >= this.drainAfterSleeps) this.target.drain();
         return Promise.resolve();
       },
-      log: silent,
+      log: silentLog,
     };
   }
 
@@ -163,7 +165,7 @@ export class FakeNode {
   async run(): Promise<{ requeueAfterMs?: number }> {
     this.nowMs += 60_000;
     const real = this.ports();
-    const { lvm, volumes } = cacheVolumes(real.lvm, real.now);
+    const { lvm, volumes } = cacheVolumes(real.lvm, () => real.now());
     return await createReplicaLoop({ ...real, lvm }, volumes).reconcile('v-r0');
   }
 

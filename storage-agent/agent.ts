@@ -1,0 +1,126 @@
+import { readFile } from 'node:fs/promises';
+import { storageLeaseName, type StorageNode, type VolumeReplica } from '../lib/api/index.ts';
+import { sleep, systemClock } from '../lib/clock.ts';
+import { createBlockDevices } from '../lib/host/blockdev.ts';
+import { run } from '../lib/host/exec.ts';
+import { createLvm } from '../lib/host/lvm.ts';
+import { createConfigFs, createNvmet } from '../lib/host/nvmet.ts';
+import { readAttribute } from '../lib/host/sysfs.ts';
+import { kinds, resource, type KubeConnection, type Lease } from '../lib/kube/client.ts';
+import { createController } from '../lib/kube/controller.ts';
+import { createInformer } from '../lib/kube/informer.ts';
+import { startHeartbeat } from '../lib/kube/lease.ts';
+import { describeError, type Logger } from '../lib/log.ts';
+import { createStorageApi } from './api.ts';
+import { createNodeLoop } from './pool/reconcile.ts';
+import type { Ports } from './ports.ts';
+import { createReplicaLoop } from './replica/reconcile.ts';
+import { cacheVolumes } from './volumes.ts';
+
+export interface AgentOptions {
+  readonly connection: KubeConnection;
+  /** Name of this node's StorageNode. */
+  readonly node: string;
+  readonly namespace: string;
+  readonly leaseDurationMs: number;
+  readonly version: string;
+  readonly log: Logger;
+}
+
+export interface Agent {
+  /** Ends the loops after the effect that each is in. Exports and volumes stay as they are. */
+  stop(): Promise<void>;
+}
+
+const NODE_KEY = 'node';
+/** Replicas worked on at the same time; more would only queue up in LVM's lock. */
+const CONCURRENCY = 3;
+
+/** udev's daemon has this socket while it runs (udevadm(8)). */
+async function hasUdev(): Promise<boolean> {
+  return await readFile('/run/udev/control').then(
+    () => true,
+    // A socket can't be read (ENXIO), which also says that it is there.
+    (error: NodeJS.ErrnoException) => error.code !== 'ENOENT' && error.code !== 'ENOTDIR',
+  );
+}
+
+async function hostPorts(api: Ports['api'], log: Logger): Promise<Ports> {
+  const bootId = await readAttribute('/proc/sys/kernel/random/boot_id');
+  if (bootId === undefined) throw new Error('/proc/sys/kernel/random/boot_id is missing: is /proc mounted?');
+  const disks = createBlockDevices(run);
+  return {
+    api,
+    disks,
+    lvm: createLvm({ exec: run, devices: () => disks.scannable(), udev: hasUdev }),
+    nvmet: createNvmet({ fs: createConfigFs(run), exec: run }),
+    bootId,
+    now: () => systemClock.now(),
+    sleep: (ms) => sleep(systemClock, ms),
+    log,
+  };
+}
+
+/** Starts the storage-agent of this machine. It runs until it is stopped; an API server that is away is waited for. */
+export async function startAgent(options: AgentOptions): Promise<Agent> {
+  const { connection, node, log } = options;
+  const replicas = createInformer<VolumeReplica>(connection, kinds.volumeReplicas, {
+    fieldSelector: `spec.storageNode=${node}`,
+    log,
+    onChange: ({ metadata }, previous, deleted) => {
+      // Our own status writes come back as changes; the generation moves with the spec and with the deletion.
+      const isNews = deleted || metadata.generation !== previous?.metadata.generation;
+      if (isNews) replicaController.enqueue(metadata.name);
+    },
+  });
+  const nodes = createInformer<StorageNode>(connection, kinds.storageNodes, {
+    fieldSelector: `metadata.name=${node}`,
+    log,
+    onChange: (object, previous) => {
+      if (object.metadata.generation === previous?.metadata.generation) return;
+      nodeController.enqueue(NODE_KEY);
+      enqueueAll();
+    },
+  });
+  const enqueueAll = (): void => {
+    for (const { metadata } of replicas.list()) replicaController.enqueue(metadata.name);
+  };
+  const host = await hostPorts(createStorageApi(connection, node, { nodes, replicas }), log);
+  const { lvm, volumes } = cacheVolumes(host.lvm, () => host.now());
+  const ports: Ports = { ...host, lvm };
+  const replicaLoop = createReplicaLoop(ports, volumes);
+  const nodeLoop = createNodeLoop(ports, volumes, { agentVersion: options.version, onPoolsChanged: enqueueAll });
+  const replicaController = createController({
+    name: 'replicas',
+    reconcile: (name) => replicaLoop.reconcile(name),
+    concurrency: CONCURRENCY,
+    backoff: { baseMs: 250, maxMs: 15_000 },
+    log,
+  });
+  const nodeController = createController({ name: 'node', reconcile: () => nodeLoop.reconcile(), log });
+  const heartbeat = startHeartbeat({
+    leases: resource<Lease>(connection, kinds.leases, options.namespace),
+    name: storageLeaseName(node),
+    holder: node,
+    durationMs: options.leaseDurationMs,
+    log,
+  });
+  nodes.start();
+  replicas.start();
+
+  // Not awaited: without the API server the agent waits, and everything that is exported stays exported.
+  const started = Promise.all([nodes.synced(), replicas.synced()]).then(() => {
+    if (nodes.get(node) === undefined) log.warn('there is no StorageNode of this name yet; waiting for it', { node });
+    nodeController.enqueue(NODE_KEY);
+    nodeController.start();
+    replicaController.start();
+  });
+  started.catch((error: unknown) => log.info('stopped before it began', { error: describeError(error) }));
+  return {
+    stop: async () => {
+      await Promise.all([nodeController.stop(), replicaController.stop()]);
+      await Promise.all([nodes.stop(), replicas.stop()]);
+      await heartbeat.stop();
+    },
+  };
+}

@@ -1,0 +1,37 @@
+import { STORAGE_AGENT_FINALIZER, type StorageNode, type VolumeReplica } from '../lib/api/index.ts';
+import { kinds, resource, type KubeConnection } from '../lib/kube/client.ts';
+import { removeFinalizer } from '../lib/kube/finalizer.ts';
+import type { Informer } from '../lib/kube/informer.ts';
+import type { StorageApi } from './ports.ts';
+
+const FIELD_MANAGER = 'storage-agent';
+
+/** The API server as the storage-agent of one node sees it. */
+export function createStorageApi(
+  connection: KubeConnection,
+  node: string,
+  informers: { readonly nodes: Informer<StorageNode>; readonly replicas: Informer<VolumeReplica> },
+): StorageApi {
+  const nodes = resource(connection, kinds.storageNodes);
+  const replicas = resource(connection, kinds.volumeReplicas);
+  const volumes = resource(connection, kinds.replicatedVolumes);
+  const status = { fieldManager: FIELD_MANAGER, force: true, subresource: 'status' } as const;
+  return {
+    cachedNode: () => informers.nodes.get(node),
+    cachedReplica: (name) => informers.replicas.get(name),
+    cachedReplicas: () => informers.replicas.list(),
+    readReplica: (name) => replicas.get(name),
+    readVolume: (name) => volumes.get(name),
+    writeReplicaStatus: async (name, next) => {
+      await replicas.apply({ metadata: { name }, status: next }, status);
+    },
+    writeNodeStatus: async (next) => {
+      await nodes.apply({ metadata: { name: node }, status: next }, status);
+    },
+    releaseReplica: async (name, uid) => {
+      const object = await replicas.get(name);
+      if (object === undefined || object.metadata.uid !== uid) return;
+      await removeFinalizer(replicas, object, STORAGE_AGENT_FINALIZER);
+    },
+  };
+}
