@@ -72,6 +72,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     async (started) => await started.daemon.kill(),
   );
   const etcdUrl = `http://127.0.0.1:${etcd.port}`;
+  const ready = async (daemon: Daemon, port: number): Promise<void> => {
+    await waitReady(daemon, { port, host: connectAddress(options.bindAddress), pki, admin }, options.readyTimeoutMs);
+  };
   const startServer = async (wanted: number | undefined): Promise<Running> =>
     await startOnFreePort(wanted, async (port) => {
       const daemon = await startDaemon(
@@ -83,7 +86,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
         ],
         { logFile: path.join(dir, 'kube-apiserver.log') },
       );
-      await waitReady(daemon, { port, host: connectAddress(options.bindAddress), pki, admin }, options.readyTimeoutMs);
+      await ready(daemon, port);
       return daemon;
     });
   let api: Running;
@@ -115,7 +118,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     startApiServer: async () => {
       if (frozen) {
         frozen = false;
-        if (api.daemon.signal('SIGCONT')) return;
+        if (api.daemon.signal('SIGCONT')) await ready(api.daemon, api.port);
       }
       if (api.daemon.ended() === undefined) return;
       api = await startServer(api.port);

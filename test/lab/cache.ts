@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, rename, rm, statfs, utimes } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rename, rm, stat, statfs, utimes } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { LabError, hasCode } from './errors.ts';
@@ -57,6 +57,7 @@ export async function cached(cache: string, entry: CacheEntry, progress: Progres
   try {
     if (existsSync(target)) return await touched(target);
     await removeLeftOvers(cache, entry.kind);
+    await removeOld(cache, entry.kind);
     await requireRoom(cache, entry.needBytes, entry.kind);
     const dir = await mkdtemp(path.join(cache, `tmp-${entry.kind}-`));
     try {
@@ -85,6 +86,17 @@ async function touched(dir: string): Promise<string> {
 async function removeLeftOvers(cache: string, kind: string): Promise<void> {
   for (const name of await readdir(cache)) {
     if (name.startsWith(`tmp-${kind}-`)) await rm(path.join(cache, name), { recursive: true, force: true });
+  }
+}
+
+const OLD_MS = 14 * 24 * 3600_000;
+
+/** Entries of the kind that nobody has asked for in a long time: those of an earlier version of the lab. */
+async function removeOld(cache: string, kind: string): Promise<void> {
+  for (const name of await readdir(cache)) {
+    if (!new RegExp(`^${kind}-[0-9a-f]{16}$`).test(name)) continue;
+    const dir = path.join(cache, name);
+    if (Date.now() - (await stat(dir)).mtimeMs > OLD_MS) await rm(dir, { recursive: true, force: true });
   }
 }
 

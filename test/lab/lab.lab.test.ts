@@ -98,6 +98,9 @@ describe('a lab', () => {
   }, 30_000);
 });
 
+const received = async (vm: Vm): Promise<number> =>
+  Number((await vm.exec('cat /sys/class/net/eth0/statistics/rx_packets')).stdout);
+
 describe('faults of the network', () => {
   test('a cut link is cut both ways, and the VM can still be commanded', async () => {
     await lab.faults.cutLink(s1);
@@ -109,8 +112,6 @@ describe('faults of the network', () => {
   }, 30_000);
 
   test('one way: requests arrive and answers are lost', async () => {
-    const received = async (vm: Vm): Promise<number> =>
-      Number((await vm.exec('cat /sys/class/net/eth0/statistics/rx_packets')).stdout);
     await lab.faults.cutOneWay(s1, 'fromVm');
     const before = await received(s1);
     expect(await reaches(s2, 's1')).toBe(false);
@@ -208,20 +209,20 @@ describe('faults of machines', () => {
   }, 120_000);
 });
 
-describe('however it ends, nothing is left', () => {
-  /** Processes of this namespace (and those within) whose environment has a mark. */
-  const marked = (mark: string): number[] =>
-    readdirSync('/proc')
-      .filter((name) => /^\d+$/.test(name))
-      .map(Number)
-      .filter((pid) => {
-        try {
-          return readFileSync(`/proc/${pid}/environ`, 'latin1').includes(`LAB_MARK=${mark}`);
-        } catch {
-          return false; // gone in the meantime
-        }
-      });
+/** Processes of this namespace (and those within) whose environment has a mark. */
+const marked = (mark: string): number[] =>
+  readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/environ`, 'latin1').includes(`LAB_MARK=${mark}`);
+      } catch {
+        return false; // gone in the meantime
+      }
+    });
 
+describe('however it ends, nothing is left', () => {
   test.each(['SIGKILL', 'SIGINT', 'SIGTERM'] as const)(
     'when the command line gets %s',
     async (signal) => {

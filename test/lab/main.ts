@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { fstatSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { cacheDir } from './cache.ts';
@@ -14,7 +15,7 @@ import { formatDuration, terminalProgress } from './progress.ts';
 
 const HELP = `The Holdfast lab: real kernels in QEMU, and a real etcd and kube-apiserver, in a network of their own.
 
-usage: node test/lab/main.ts COMMAND [OPTIONS]
+usage: node test/lab/main.ts [--name NAME] COMMAND [OPTIONS]
 
   up [OPTIONS]               start a lab and leave it running in the background
       --name NAME            default "lab"; several labs run side by side
@@ -57,7 +58,7 @@ Nothing of it is reachable from outside the machine, or from outside the lab.
 const progress = terminalProgress(process.stderr);
 
 async function main(argv: readonly string[]): Promise<number> {
-  const [command = '--help', ...rest] = argv;
+  const [command = '--help', ...rest] = nameAfterCommand(argv);
   switch (command) {
     case 'up':
       return await up(rest);
@@ -96,6 +97,12 @@ async function main(argv: readonly string[]): Promise<number> {
     default:
       throw new LabError(`there is no command "${command}". See: node test/lab/main.ts --help`);
   }
+}
+
+/** `--name N` may stand before the command too. */
+function nameAfterCommand(argv: readonly string[]): readonly string[] {
+  const [first, name, command, ...rest] = argv;
+  return first === '--name' && name !== undefined && command !== undefined ? [command, first, name, ...rest] : argv;
 }
 
 const UP_OPTIONS = {
@@ -240,7 +247,6 @@ async function requestOf(command: 'status' | 'exec' | 'fault', args: readonly st
 
 /** Standard input when it is a pipe or a file with something in it; never waits for a terminal. */
 async function pipedInput(): Promise<Buffer> {
-  const { fstatSync } = await import('node:fs');
   const stat = fstatSync(0);
   if (!stat.isFIFO() && !stat.isFile()) return Buffer.alloc(0);
   const chunks: Buffer[] = [];
