@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { ReplicatedVolume, VolumeConnection } from '../../../lib/api/index.ts';
-import { arrayName, arrayPrefix, clientLeaseName } from '../../../lib/api/names.ts';
+import { arrayName, ARRAY_PREFIX, clientLeaseName } from '../../../lib/api/names.ts';
 import { run } from '../../../lib/host/exec.ts';
 import { kinds, resource, type KubeConnection } from '../../../lib/kube/client.ts';
 import { createEventRecorder } from '../../../lib/kube/events.ts';
@@ -96,7 +96,7 @@ export async function startClientAgent(options: ClientAgentOptions): Promise<Cli
   async function sweep(): Promise<void> {
     await Promise.all([volumeInformer.synced(), connectionInformer.synced()]);
     const ours = new Set(connectionInformer.list().map((object) => arrayName(object.spec.volumeUid)));
-    let left = (await listArrays(arrayPrefix)).filter((name) => !ours.has(name));
+    let left = (await listArrays(ARRAY_PREFIX)).filter((name) => !ours.has(name));
     while (left.length > 0 && !stopping) {
       const still: string[] = [];
       for (const name of left) if (await fenceArray(name, log)) still.push(name);

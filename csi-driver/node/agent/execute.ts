@@ -4,7 +4,7 @@ import type { ReplicatedVolume, VolumeConnection } from '../../../lib/api/index.
 import {
   arrayName,
   bitmapChunkBytes,
-  BITMAP_SECTOR,
+  LEG_BITMAP_SECTOR,
   devicePath,
   hostId,
   hostNqn,
@@ -188,7 +188,7 @@ async function assemble(action: Extract<Action, { kind: 'Assemble' }>, context: 
     raidDisks: connection.spec.raidDisks,
     sizeBytes: connection.spec.sizeBytes,
     dataOffsetBytes: LEG_HEADER_BYTES,
-    bitmapSector: BITMAP_SECTOR,
+    bitmapSector: LEG_BITMAP_SECTOR,
     bitmapChunkBytes: bitmapChunkBytes(connection.spec.sizeBytes),
     resyncStart: action.resyncStart,
     members,
@@ -314,7 +314,7 @@ async function dirtyBytesOf({ connection, facts }: ExecuteContext): Promise<numb
   const source = facts.legs.find((leg) => leg.recorded && leg.member?.state.has('in_sync') && leg.valve);
   if (!source?.valve) return 0;
   const blocks = Math.ceil(chunks / 8 / 4096);
-  const from = (BITMAP_SECTOR * 512) / 4096;
+  const from = (LEG_BITMAP_SECTOR * 512) / 4096;
   const args = [
     `if=/dev/${source.valve.device}`,
     'bs=4096',

@@ -4,7 +4,7 @@ import { deleteController, listControllers } from '../../../lib/host/nvme.ts';
 import { isReplicaNqn } from '../../../lib/api/names.ts';
 import { listDirectory, readAttribute, SysfsError } from '../../../lib/host/sysfs.ts';
 import { listValves, openValve, removeValve } from '../../../lib/host/valve.ts';
-import { valvePrefix } from '../../../lib/api/names.ts';
+import { VALVE_PREFIX } from '../../../lib/api/names.ts';
 import type { Logger } from '../../../lib/log.ts';
 import { mountPointsOf, usersOf } from './users.ts';
 
@@ -29,7 +29,7 @@ export async function fenceArray(name: string, log: Logger): Promise<boolean> {
   if (users.length > 0) log.warn('fenced: killed the users of the array', { array: name, users });
   for (const point of await mountPointsOf(devNo)) await run('umount', ['--lazy', point], { ok: [0, 1, 32] });
 
-  const valves = await listValves(valvePrefix);
+  const valves = await listValves(VALVE_PREFIX);
   const controllers = await listControllers(isReplicaNqn);
   for (const member of array.members) {
     const valve = [...valves.values()].find((found) => found.device === member.device);

@@ -162,7 +162,7 @@ export class VolumeLoop {
 
   private async released(): Promise<void> {
     const current = await this.deps.connections.get(this.name);
-    if (current?.metadata.uid === this.connection.metadata.uid && current.metadata.deletionTimestamp !== undefined) {
+    if (current && current.metadata.uid === this.connection.metadata.uid && current.metadata.deletionTimestamp) {
       await removeFinalizer(this.deps.connections, current, CLIENT_AGENT_FINALIZER);
     }
     this.finished = true;

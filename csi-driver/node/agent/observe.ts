@@ -1,5 +1,5 @@
 import type { ReplicatedVolume, VolumeConnection } from '../../../lib/api/index.ts';
-import { arrayName, devicePath, isReplicaNqn, valveName, valvePrefix } from '../../../lib/api/names.ts';
+import { arrayName, devicePath, isReplicaNqn, valveName, VALVE_PREFIX } from '../../../lib/api/names.ts';
 import { parseDurationMs } from '../../../lib/api/duration.ts';
 import { readArray, type MdArray } from '../../../lib/host/md.ts';
 import { listControllers, listNamespaces, type NvmeController, type NvmeNamespace } from '../../../lib/host/nvme.ts';
@@ -22,7 +22,7 @@ export async function observeHost(): Promise<HostFacts> {
   const [controllers, namespaces, valves] = await Promise.all([
     listControllers(isReplicaNqn),
     listNamespaces(isReplicaNqn),
-    listValves(valvePrefix),
+    listValves(VALVE_PREFIX),
   ]);
   return { controllers, namespaces, valves };
 }

