@@ -1,4 +1,5 @@
-import { fsTypes, type FsType } from '../lib/host/mkfs.ts';
+import { formatBytes } from '../lib/api/size.ts';
+import { fsTypes, minFsBytes, type FsType } from '../lib/host/mkfs.ts';
 import { CsiError, invalid } from './grpc/errors.ts';
 import { VolumeCapability_AccessMode_Mode as Mode, type VolumeCapability } from './generated/csi.ts';
 
@@ -77,6 +78,14 @@ export function volumeUse(field: string, capability: VolumeCapability | undefine
       return { kind: 'mount', access, fsType: fsTypeOf(`${field}.mount.fs_type`, fsType), mountFlags };
     }
   }
+}
+
+/** @throws CsiError (OUT_OF_RANGE, HF403) when a volume is too small for the filesystem */
+export function checkFilesystemSize(sizeBytes: number, fsType: FsType): void {
+  const least = minFsBytes[fsType];
+  if (sizeBytes >= least) return;
+  const message = `a volume of ${formatBytes(sizeBytes)} is too small for ${fsType}, which needs ${formatBytes(least)}`;
+  throw new CsiError('OUT_OF_RANGE', 'HF403', message, 'capacity_range');
 }
 
 function accessOf(field: string, mode: Mode | undefined): Access {

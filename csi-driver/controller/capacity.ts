@@ -1,8 +1,6 @@
-import { formatBytes } from '../../lib/api/size.ts';
-import { minFsBytes, type FsType } from '../../lib/host/mkfs.ts';
 import type { CapacityRange } from '../generated/csi.ts';
 import { CsiError, invalid } from '../grpc/errors.ts';
-import { DEFAULT_FS_TYPE, type VolumeUse } from '../validation.ts';
+import { checkFilesystemSize, DEFAULT_FS_TYPE, type VolumeUse } from '../validation.ts';
 
 const MIB = 1024n * 1024n;
 /** The CRD's maximum. */
@@ -48,14 +46,6 @@ function checked({ requiredBytes, limitBytes }: CapacityRange): { readonly requi
   if (limitBytes < MIB) throw outOfRange(`limit_bytes ${limitBytes} is below the smallest volume, 1 MiB`);
   const wholeMib = (limitBytes / MIB) * MIB;
   return { required: wholeMib < DEFAULT_BYTES ? wholeMib : DEFAULT_BYTES, limit: limitBytes };
-}
-
-function checkFilesystemSize(sizeBytes: number, fsType: FsType): void {
-  const least = minFsBytes[fsType];
-  if (sizeBytes >= least) return;
-  throw outOfRange(
-    `a volume of ${formatBytes(sizeBytes)} is too small for ${fsType}, which needs ${formatBytes(least)}`,
-  );
 }
 
 function roundUp(bytes: bigint): bigint {

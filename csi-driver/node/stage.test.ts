@@ -124,6 +124,16 @@ describe('NodeStageVolume', () => {
     expect(node.effects).toEqual(['mkdir']);
   });
 
+  test('Given the device is too small for the filesystem, Then it is refused before anything is recorded', async () => {
+    const node = fakeNode();
+    node.sizeBytes = 200 * 2 ** 20;
+    await expect(stage(node, { volumeCapability: mountCapability('xfs') })).rejects.toMatchObject({
+      status: 'OUT_OF_RANGE',
+      message: expect.stringContaining('200Mi is too small for xfs, which needs 300Mi'),
+    });
+    expect(node.effects).toEqual(['mkdir']);
+  });
+
   test('Given no filesystem is named, Then the one that is there is mounted', async () => {
     const node = fakeNode();
     node.content = { kind: 'filesystem', type: 'xfs' };

@@ -10,7 +10,14 @@ import { DEVICE_PATH_KEY, EPOCH_KEY } from '../controller/publish.ts';
 import { devicePath } from '../../lib/api/names.ts';
 import { CsiError, invalid } from '../grpc/errors.ts';
 import type { CallContext } from '../grpc/handlers.ts';
-import { absolutePath, DEFAULT_FS_TYPE, volumeId, volumeUse, type VolumeUse } from '../validation.ts';
+import {
+  absolutePath,
+  checkFilesystemSize,
+  DEFAULT_FS_TYPE,
+  volumeId,
+  volumeUse,
+  type VolumeUse,
+} from '../validation.ts';
 import { lookAt, unmountAll, type NodeDeps } from './deps.ts';
 import type { AttachedDevice } from './device.ts';
 
@@ -95,6 +102,7 @@ function mountedType(id: string, device: AttachedDevice, type: string, wanted: F
 
 /** Record, make, record: a crash anywhere in between leads here again. */
 async function format(deps: NodeDeps, id: string, device: AttachedDevice, fsType: FsType): Promise<FsType> {
+  checkFilesystemSize(await hostStep(id, 'read', () => deps.filesystems.sizeBytes(device.path)), fsType);
   await deps.formatRecord.begin(id, device.epoch, fsType);
   await hostStep(id, `formatted as ${fsType}`, () => deps.filesystems.make(device.path, fsType));
   await deps.formatRecord.finish(id, device.epoch, fsType);

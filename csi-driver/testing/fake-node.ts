@@ -16,6 +16,7 @@ export interface Kill {
 /** A pretended client node with one attached volume `vol` at /dev/md127 (9:127), which survives when the program is killed. */
 export interface FakeNode {
   content: DeviceContent | 'half-made';
+  sizeBytes: number;
   /** Whether a user has written something: from then on a format is a data loss. */
   hasData: boolean;
   unfinished: boolean;
@@ -36,6 +37,7 @@ export function fakeNode(): FakeNode {
   let count = 0;
   const node: FakeNode = {
     content: { kind: 'blank' },
+    sizeBytes: 2 ** 30,
     hasData: false,
     unfinished: false,
     mounts: [],
@@ -133,6 +135,7 @@ export function fakeNode(): FakeNode {
       },
     },
     filesystems: {
+      sizeBytes: async () => node.sizeBytes,
       async probe() {
         return node.content === 'half-made' ? { kind: 'other', what: 'data of an unknown kind' } : node.content;
       },

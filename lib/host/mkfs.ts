@@ -22,6 +22,8 @@ export type DeviceContent =
 
 /** The port to mkfs, fsck and blkid. Every read of the device is a child process: a stalled device never blocks us. */
 export interface Filesystems {
+  /** The device's size in bytes. @throws Error when it has none: its array does not run */
+  sizeBytes(device: string): Promise<number>;
   /** Looks what is on the device. Writes nothing. @throws ExecError when it can't be read */
   probe(device: string): Promise<DeviceContent>;
   /** Makes an empty filesystem, whatever is there. The device must not be in use. @throws ExecError */
@@ -66,12 +68,17 @@ export function createFilesystems(exec: Exec): Filesystems {
     return (await exec('cmp', args, { ok: [0, 1], timeoutMs: PROBE_TIMEOUT_MS })).code === 0;
   };
 
+  const sizeOf = async (device: string): Promise<number> => {
+    const sizeBytes = Number((await exec('blockdev', ['--getsize64', device])).stdout.trim());
+    if (Number.isSafeInteger(sizeBytes) && sizeBytes > 0) return sizeBytes;
+    throw new Error(`${device} has no size; the array is not running`);
+  };
+
   return {
+    sizeBytes: sizeOf,
+
     async probe(device) {
-      const sizeBytes = Number((await exec('blockdev', ['--getsize64', device])).stdout.trim());
-      if (!Number.isSafeInteger(sizeBytes) || sizeBytes < 1) {
-        throw new Error(`${device} has no size; the array is not running`);
-      }
+      const sizeBytes = await sizeOf(device);
       const args = ['-p', '-o', 'export', device];
       const { code, stdout } = await exec('blkid', args, { ok: [0, 2, 8], timeoutMs: PROBE_TIMEOUT_MS });
       const known = parseBlkid(code, stdout);
