@@ -4,7 +4,8 @@
  */
 import { OPERATOR_FINALIZER, hostNqn } from '../../lib/api/names.ts';
 import type { Action, RecordChange } from './actions.ts';
-import type { ReplicatedVolume, VolumeConnection, VolumeReplica, VolumeStatus } from './model.ts';
+import { sameJson } from './merge-patch.ts';
+import type { ConnectionSpec, ReplicatedVolume, VolumeConnection, VolumeReplica, VolumeStatus } from './model.ts';
 
 /** Objects as the API server has them at this moment. */
 export interface Fresh {
@@ -163,7 +164,7 @@ export function objectToAction(action: Action, fresh: Fresh): Objection {
         [connection !== undefined, 'the connection is gone'],
         [connection?.spec.node === status.attachment?.node, 'the volume is not attached to this node'],
         [status.attachment?.epoch === action.spec.epoch, 'the epoch is not that of the attachment'],
-        legsFenced(action.spec.legs, action.spec.epoch, fresh),
+        legsFenced(action.spec.legs, action.spec.epoch, fresh, connection?.spec),
       );
     }
     case 'deleteConnection': {
@@ -233,18 +234,20 @@ function objectToRemoval(
   );
 }
 
+/** A leg that the connection lists already, under the same epoch, has been checked when it came in. */
 function legsFenced(
-  legs: readonly { readonly replica: string; readonly uid: string }[],
+  legs: ConnectionSpec['legs'],
   epoch: number,
   fresh: Fresh,
+  present?: Pick<ConnectionSpec, 'legs' | 'epoch'>,
 ): Check {
   const members = membersOf(fresh.volume.status ?? {});
-  const loose = legs.filter(({ replica, uid }) => {
-    const object = find(fresh, replica);
-    const fencedEpoch = object?.status?.fencedEpoch ?? -1;
-    return (
-      !members.includes(replica) || object?.metadata.uid !== uid || object.spec.epoch !== epoch || fencedEpoch < epoch
-    );
+  const known = present?.epoch === epoch ? present.legs : [];
+  const loose = legs.filter((leg) => {
+    const object = find(fresh, leg.replica);
+    const confirmed = object?.spec.epoch === epoch && (object.status?.fencedEpoch ?? -1) >= epoch;
+    const isKnown = known.some((other) => sameJson(other, leg));
+    return !members.includes(leg.replica) || object?.metadata.uid !== leg.uid || !(confirmed || isKnown);
   });
   return [
     loose.length === 0,

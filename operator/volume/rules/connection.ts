@@ -52,15 +52,21 @@ export const connect: Rule = (facts): Decision => {
   };
 };
 
-/** The members whose export admits this attachment's client and no other. */
+/**
+ * The members whose export admits this attachment's client and no other. A leg that is listed stays listed while its
+ * member belongs to the volume: an agent that restarts, or whose node reboots, may say nothing about it for a moment.
+ */
 export function legsOf(facts: Facts): readonly ConnectionLeg[] {
+  const listed = facts.connection?.spec.legs ?? [];
   return facts.members.flatMap((replica): readonly ConnectionLeg[] => {
     const object = activeObject(replica);
+    const uid = object?.metadata.uid ?? '';
     const { nqn, address, port, fencedEpoch = -1 } = object?.status ?? {};
     const open = object?.spec.epoch === facts.attachment.epoch && fencedEpoch >= facts.attachment.epoch;
-    return object !== undefined && open && nqn !== undefined && address !== undefined && port !== undefined
-      ? [{ replica: replica.name, uid: object.metadata.uid ?? '', nqn, address, port }]
-      : [];
+    if (open && nqn !== undefined && address !== undefined && port !== undefined) {
+      return [{ replica: replica.name, uid, nqn, address, port }];
+    }
+    return object === undefined ? [] : listed.filter((leg) => leg.replica === replica.name && leg.uid === uid);
   });
 }
 
@@ -75,7 +81,6 @@ function update(
   legs: readonly ConnectionLeg[],
 ) {
   const wanted = { legs: [...legs], legTimeout: legTimeout(facts), epoch: facts.attachment.epoch };
-  // An agent that is away has not changed what it exports: a leg stays listed until its member leaves.
   if (sameJson(wanted, { legs: present.legs, legTimeout: present.legTimeout, epoch: present.epoch })) {
     return [];
   }
