@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util';
 import { parseDurationMs } from './api/duration.ts';
 import { HoldfastError } from './api/errors.ts';
 import { parseSizeBytes } from './api/size.ts';
+import { describeError, isErrorLike } from './describe-error.ts';
 
 interface CommonSpec {
   /** One line for --help. */
@@ -134,7 +135,8 @@ function readOptions(program: ProgramSpec<OptionSpecs>, argv: readonly string[])
 }
 
 function explain(error: unknown, known: readonly string[]): string {
-  const message = error instanceof Error ? error.message : String(error);
+  // These are TypeErrors, but the user's mistakes, not ours: no stack.
+  const message = isErrorLike(error) ? error.message : String(error);
   const unknown = /^Unknown option '(--?[^']*)'/.exec(message)?.[1];
   if (unknown === undefined) return message.split('. ')[0] ?? message;
   return `there is no option ${unknown}; there are ${known.map((name) => `--${name}`).join(', ')}`;
@@ -193,7 +195,7 @@ function parsed(source: string, parse: () => number): number {
   try {
     return parse();
   } catch (error) {
-    throw badOption(source, error instanceof Error ? error.message.replace(/^HF\d+: /, '') : String(error), error);
+    throw badOption(source, describeError(error).replace(/^HF\d+: /, ''), error);
   }
 }
 

@@ -1,4 +1,7 @@
 import { createLogger as createWinston, format, transports } from 'winston';
+import { describeError, isErrorLike } from './describe-error.ts';
+
+export { describeError, isErrorLike } from './describe-error.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 export type LogFormat = 'json' | 'text';
@@ -75,16 +78,8 @@ function inText(value: unknown): string {
 function plain(fields: object): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(fields).map(([name, value]: [string, unknown]) => {
-      if (value instanceof Error) return [name, describeError(value)];
+      if (isErrorLike(value)) return [name, describeError(value)];
       return [name, typeof value === 'bigint' ? value.toString() : value];
     }),
   );
-}
-
-/** The message of an error and of what caused it, in one line; the stack when it is a bug of ours (a TypeError and so on). */
-export function describeError(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const isBug = error instanceof TypeError || error instanceof ReferenceError || error instanceof RangeError;
-  const text = isBug ? (error.stack ?? error.message) : error.message;
-  return error.cause === undefined ? text : `${text}: ${describeError(error.cause)}`;
 }

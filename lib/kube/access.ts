@@ -4,6 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { load } from 'js-yaml';
 import { HoldfastError } from '../api/errors.ts';
+import { describeError } from '../describe-error.ts';
 
 /** What a request needs to reach the API server and be let in. */
 export interface AccessOptions {
@@ -174,7 +175,7 @@ function parse(file: string): Kubeconfig {
   try {
     parsed = load(readFileSync(file, 'utf8'));
   } catch (error) {
-    const why = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error);
+    const why = describeError(error).split('\n')[0] ?? '';
     throw new HoldfastError('HF005', `the kubeconfig ${file} can't be read: ${why}`, {
       field: 'kubeconfig',
       cause: error,

@@ -1,6 +1,7 @@
 import http, { type IncomingMessage } from 'node:http';
 import https from 'node:https';
 import { loadAccess, type AccessOptions } from './access.ts';
+import { isErrorLike } from '../describe-error.ts';
 import { errorOfResponse, KubeError } from './error.ts';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
@@ -158,7 +159,7 @@ async function withDeadline<R>(
 }
 
 function isNetworkError(error: unknown): error is Error & { code: string } {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string';
+  return isErrorLike(error) && typeof error.code === 'string';
 }
 
 async function readAll(response: IncomingMessage): Promise<string> {

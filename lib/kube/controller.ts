@@ -1,5 +1,6 @@
 import { systemClock, type Clock } from '../clock.ts';
-import { describeError, type Logger } from '../log.ts';
+import { describeError } from '../describe-error.ts';
+import type { Logger } from '../log.ts';
 import { KubeError } from './error.ts';
 import { createQueue } from './queue.ts';
 

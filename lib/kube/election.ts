@@ -1,5 +1,6 @@
 import { sleep, systemClock, type Clock } from '../clock.ts';
-import { describeError, type Logger } from '../log.ts';
+import { describeError } from '../describe-error.ts';
+import type { Logger } from '../log.ts';
 import type { Resource } from './client.ts';
 import { KubeError } from './error.ts';
 import type { Lease } from './kinds.ts';

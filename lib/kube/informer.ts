@@ -1,6 +1,7 @@
 import type { KubeObject } from '../api/meta.ts';
 import { sleep, systemClock, type Clock } from '../clock.ts';
-import { describeError, silentLog, type Logger } from '../log.ts';
+import { describeError } from '../describe-error.ts';
+import { silentLog, type Logger } from '../log.ts';
 import { createBackoff } from './backoff.ts';
 import type { KubeConnection } from './connection.ts';
 import { KubeError } from './error.ts';
@@ -41,13 +42,13 @@ export interface InformerOptions<T extends KubeObject> {
   readonly random?: () => number;
   /** A watch ends after one to two times this long and begins anew where it was. Default 120 000 ms. */
   readonly watchMs?: number;
-  /** Default 200 ms, doubled up to 10 s. */
+  /** Default 200 ms, doubled up to 5 s. */
   readonly backoff?: { readonly baseMs: number; readonly maxMs: number };
 }
 
 /** Watches that fail this often in a row at one resourceVersion: the server may not have it any more; list again. */
 const WATCH_FAILURES_BEFORE_LIST = 5;
-/** A watch that ends sooner, and without an event, is a failure. */
+/** A watch that ends sooner is not begun again at once; without an event, it is a failure. */
 const SHORT_WATCH_MS = 1000;
 
 /**
@@ -67,7 +68,7 @@ export function createInformer<T extends KubeObject>(
       kind.namespaced && namespace === undefined ? `${metadata.namespace ?? ''}/${metadata.name}` : metadata.name,
     indexes: options.indexes ?? {},
   });
-  const backoff = createBackoff({ ...(options.backoff ?? { baseMs: 200, maxMs: 10_000 }), random });
+  const backoff = createBackoff({ ...(options.backoff ?? { baseMs: 200, maxMs: 5000 }), random });
   const stopping = new AbortController();
   const firstList = Promise.withResolvers<void>();
   firstList.promise.catch(() => undefined);
@@ -143,9 +144,9 @@ export function createInformer<T extends KubeObject>(
           throw event.error;
       }
     }
-    if (seen === 0 && clock.now() - startedMs < SHORT_WATCH_MS) {
-      throw new KubeError(0, 'ConnectionFailed', `watch ${kind.plural}: it ended at once`);
-    }
+    if (clock.now() - startedMs >= SHORT_WATCH_MS) return;
+    if (seen === 0) throw new KubeError(0, 'ConnectionFailed', `watch ${kind.plural}: it ended at once`);
+    await sleep(clock, backoff.next(), stopping.signal);
   }
 
   async function run(): Promise<void> {

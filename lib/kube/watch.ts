@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { KubeObject } from '../api/meta.ts';
 import type { Clock } from '../clock.ts';
+import { describeError } from '../describe-error.ts';
 import type { KubeConnection } from './connection.ts';
 import { KubeError, type KubeStatus } from './error.ts';
 import { collectionPath, type ResourceKind } from './kinds.ts';
@@ -58,8 +59,7 @@ export async function* openWatch<T extends KubeObject>(
     for await (const line of linesOf(response)) yield toEvent<T>(line, kind.plural);
   } catch (error) {
     if (error instanceof KubeError) throw error;
-    const message = error instanceof Error ? error.message : String(error);
-    throw new KubeError(0, 'ConnectionFailed', `watch ${kind.plural}: ${message}`, { cause: error });
+    throw new KubeError(0, 'ConnectionFailed', `watch ${kind.plural}: ${describeError(error)}`);
   } finally {
     cancel();
     response.destroy();

@@ -28,7 +28,10 @@ describe('reading and writing', () => {
   test('a name is taken once', async () => {
     await volumes().create(newVolume('once'));
     await expect(volumes().create(newVolume('once'))).rejects.toMatchObject({
-      ...{ isAlreadyExists: true, isConflict: false, status: 409, reason: 'AlreadyExists' },
+      isAlreadyExists: true,
+      isConflict: false,
+      status: 409,
+      reason: 'AlreadyExists',
       message: expect.stringContaining('replicatedvolumes.holdfast.dev "once" already exists'),
     });
   });
@@ -58,7 +61,10 @@ describe('reading and writing', () => {
     const after = await record(metadata.resourceVersion, 'Creating');
     expect(after.status?.phase).toBe('Creating');
     await expect(record(metadata.resourceVersion, 'Healthy')).rejects.toMatchObject({
-      ...{ status: 409, reason: 'Conflict', isConflict: true, isAlreadyExists: false },
+      status: 409,
+      reason: 'Conflict',
+      isConflict: true,
+      isAlreadyExists: false,
     });
     expect((await record(after.metadata.resourceVersion, 'Healthy')).status?.phase).toBe('Healthy');
     // A spec change in between is a change of the object as well.
@@ -103,10 +109,18 @@ describe('reading and writing', () => {
   });
 });
 
-describe('server-side apply', () => {
-  const apply = async (fieldManager: string, spec: object, force = false) =>
-    await replicas().apply({ metadata: { name: 'applied' }, spec: spec as never }, { fieldManager, force });
+const apply = async (fieldManager: string, spec: object, force = false) =>
+  await replicas().apply({ metadata: { name: 'applied' }, spec }, { fieldManager, force });
 
+const condition = (type: string) => ({
+  type,
+  status: 'True' as const,
+  reason: 'Fine',
+  message: '',
+  lastTransitionTime: '2026-01-01T00:00:00Z',
+});
+
+describe('server-side apply', () => {
   test('makes, changes and gives up fields; another manager must force', async () => {
     const { spec } = newReplica('applied');
     expect((await apply('operator', { ...spec, epoch: 1, hostNqn: 'nqn.a' })).spec.epoch).toBe(1);
@@ -119,7 +133,7 @@ describe('server-side apply', () => {
     await replicas().create(newReplica('status'));
     const apply = async (status: object) =>
       await replicas().apply(
-        { metadata: { name: 'status' }, status: status as never },
+        { metadata: { name: 'status' }, status },
         { fieldManager: 'storage-agent', force: true, subresource: 'status' },
       );
     const ready = await apply({ phase: 'Ready', nqn: 'nqn.x', message: 'fine' });
@@ -131,9 +145,6 @@ describe('server-side apply', () => {
 
   test('sets one condition of several writers by its type', async () => {
     await replicas().create(newReplica('conditions'));
-    const condition = (type: string) => ({
-      ...{ type, status: 'True' as const, reason: 'Fine', message: '', lastTransitionTime: '2026-01-01T00:00:00Z' },
-    });
     for (const [manager, type] of [
       ['one', 'A'],
       ['two', 'B'],
@@ -198,7 +209,11 @@ describe('credentials', () => {
     const accounts = resource(
       api.connection,
       {
-        ...{ group: '', version: 'v1', kind: 'ServiceAccount', plural: 'serviceaccounts', namespaced: true },
+        group: '',
+        version: 'v1',
+        kind: 'ServiceAccount',
+        plural: 'serviceaccounts',
+        namespaced: true,
       },
       'holdfast-system',
     );
@@ -215,7 +230,8 @@ describe('credentials', () => {
     await writeFile(`${dir}/config`, api.plane.kubeconfigForToken(status.token));
     const connection = connect({ kubeconfigPath: `${dir}/config`, userAgent: 'agent/1' });
     await expect(resource(connection, kinds.storageNodes).list()).rejects.toMatchObject({
-      ...{ status: 403, isForbidden: true },
+      status: 403,
+      isForbidden: true,
       message: expect.stringContaining('system:serviceaccount:holdfast-system:agent'),
     });
     connection.close();
@@ -227,7 +243,9 @@ describe('credentials', () => {
     const startedMs = performance.now();
     const patient = connect({ kubeconfigPath: api.plane.kubeconfigPath, userAgent: 'x/1', requestTimeoutMs: 400 });
     await expect(resource(patient, kinds.storageNodes).list()).rejects.toMatchObject({
-      ...{ status: 0, reason: 'Timeout', isUnanswered: true },
+      status: 0,
+      reason: 'Timeout',
+      isUnanswered: true,
     });
     expect(performance.now() - startedMs).toBeLessThan(2000);
     await api.plane.startApiServer();

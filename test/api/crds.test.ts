@@ -185,6 +185,8 @@ describe('rules of a VolumeReplica', () => {
   });
 });
 
+const node = (pool: object) => newNode(fresh('sn'), { pools: [{ name: 'p', ...pool }] });
+
 describe('rules of a VolumeConnection and a StorageNode', () => {
   test('a connection keeps its volume and node, and its epoch never falls', async () => {
     const { metadata } = await connections().create(newConnection(fresh('vc'), { epoch: 3 }));
@@ -197,7 +199,6 @@ describe('rules of a VolumeConnection and a StorageNode', () => {
   });
 
   test('a pool has either devices or a volume group', async () => {
-    const node = (pool: object) => newNode(fresh('sn'), { pools: [{ name: 'p', ...pool }] });
     await nodes().create(node({ devices: ['/dev/vdb'] }));
     await nodes().create(node({ volumeGroup: 'vg0' }));
     expect(await refusal(nodes().create(node({})))).toContain('give either devices');
@@ -206,13 +207,14 @@ describe('rules of a VolumeConnection and a StorageNode', () => {
   });
 });
 
+const names = async (all: Resource<KubeObject>, fieldSelector: string) =>
+  (await all.list({ fieldSelector })).items.map(({ metadata }) => metadata.name);
+
 describe('finding and showing', () => {
   test('objects are selected by node, by volume and by attachment', async () => {
     await replicas().create(newReplica('sel-a', { storageNode: 'sel-n1', volume: 'sel-v' }));
     await replicas().create(newReplica('sel-b', { storageNode: 'sel-n2', volume: 'sel-v' }));
     await connections().create(newConnection('sel-c', { node: 'sel-c1', volume: 'sel-v' }));
-    const names = async (all: Resource<KubeObject>, fieldSelector: string) =>
-      (await all.list({ fieldSelector })).items.map(({ metadata }) => metadata.name);
     expect(await names(replicas() as Resource<KubeObject>, 'spec.storageNode=sel-n1')).toEqual(['sel-a']);
     expect(await names(replicas() as Resource<KubeObject>, 'spec.volume=sel-v')).toEqual(['sel-a', 'sel-b']);
     expect(await names(connections() as Resource<KubeObject>, 'spec.node=sel-c1')).toEqual(['sel-c']);
@@ -231,7 +233,10 @@ describe('finding and showing', () => {
       'glance',
       {
         status: {
-          ...{ phase: 'Degraded', inSyncSummary: '1/2', size: '64Mi', message: 'zone b is away' },
+          phase: 'Degraded',
+          inSyncSummary: '1/2',
+          size: '64Mi',
+          message: 'zone b is away',
           attachment: { node: 'c1', epoch: 3 },
         },
       },
@@ -239,7 +244,12 @@ describe('finding and showing', () => {
     );
     const shown = await table('/apis/holdfast.dev/v1alpha1/replicatedvolumes/glance');
     expect(shown).toMatchObject({
-      ...{ Name: 'glance', Phase: 'Degraded', 'In-Sync': '1/2', Size: '64Mi', Attached: 'c1', Epoch: 3 },
+      Name: 'glance',
+      Phase: 'Degraded',
+      'In-Sync': '1/2',
+      Size: '64Mi',
+      Attached: 'c1',
+      Epoch: 3,
       Message: 'zone b is away',
     });
     expect(Object.keys(shown)).toContain('Age');
@@ -259,7 +269,11 @@ describe('finding and showing', () => {
       { subresource: 'status' },
     );
     expect(await table('/apis/holdfast.dev/v1alpha1/storagenodes/glance')).toMatchObject({
-      ...{ Name: 'glance', Ready: 'False', Address: '10.0.0.1', Capacity: '1Ti', Cordoned: false },
+      Name: 'glance',
+      Ready: 'False',
+      Address: '10.0.0.1',
+      Capacity: '1Ti',
+      Cordoned: false,
       Message: 'no volume group',
     });
   });
@@ -267,13 +281,20 @@ describe('finding and showing', () => {
   test('kubectl get vr and vc have their columns', async () => {
     await replicas().create(newReplica('glance'));
     expect(await table('/apis/holdfast.dev/v1alpha1/volumereplicas/glance')).toMatchObject({
-      ...{ Volume: 'v', Node: 'n1', State: 'Active', Epoch: 0 },
+      Volume: 'v',
+      Node: 'n1',
+      State: 'Active',
+      Epoch: 0,
     });
     await connections().create(newConnection('glance'));
     const connected = { phase: 'Connected', legSummary: '2/2', devicePath: '/dev/holdfast/v' };
     await connections().patch('glance', { status: connected }, { subresource: 'status' });
     expect(await table('/apis/holdfast.dev/v1alpha1/volumeconnections/glance')).toMatchObject({
-      ...{ Volume: 'v', Node: 'c1', Phase: 'Connected', Legs: '2/2', Device: '/dev/holdfast/v' },
+      Volume: 'v',
+      Node: 'c1',
+      Phase: 'Connected',
+      Legs: '2/2',
+      Device: '/dev/holdfast/v',
     });
   });
 
@@ -284,7 +305,10 @@ describe('finding and showing', () => {
       resources.flatMap(({ name, shortNames }) => (shortNames ? [[name, shortNames]] : [])),
     );
     expect(short).toEqual({
-      ...{ replicatedvolumes: ['rv'], volumereplicas: ['vr'], volumeconnections: ['vc'], storagenodes: ['sn'] },
+      replicatedvolumes: ['rv'],
+      volumereplicas: ['vr'],
+      volumeconnections: ['vc'],
+      storagenodes: ['sn'],
     });
   });
 });

@@ -111,8 +111,15 @@ export function newConnection(name: string, spec: object = {}): VolumeConnection
   return {
     metadata: { name },
     spec: {
-      ...{ volume: 'v', volumeUid: 'u', node: 'c1', epoch: 1, sizeBytes: 64 * MIB, legTimeout: '3s' },
-      ...{ raidDisks: 2, legs: [], ...spec },
+      volume: 'v',
+      volumeUid: 'u',
+      node: 'c1',
+      epoch: 1,
+      sizeBytes: 64 * MIB,
+      legTimeout: '3s',
+      raidDisks: 2,
+      legs: [],
+      ...spec,
     },
-  } as VolumeConnection;
+  };
 }

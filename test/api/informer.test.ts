@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { ReplicatedVolume } from '../../lib/api/index.ts';
 import { connect, kinds, resource } from '../../lib/kube/client.ts';
 import { createInformer, type Informer, type InformerOptions } from '../../lib/kube/informer.ts';
+import { silentLog } from '../../lib/log.ts';
 import { newReplica, newVolume, sleep, startTestApi, until, type TestApi } from './harness.ts';
 
 const MIB = 1024 * 1024;
@@ -97,6 +98,7 @@ test('it follows again after the API server was frozen', async () => {
   await api.plane.startApiServer();
   await volumes().create(newVolume('thawed'));
   await until('it is seen', () => informer.get('thawed') !== undefined);
+  expect(informer.get('thawed')?.spec.replicas).toBe(2);
   await informer.stop();
 }, 40_000);
 
@@ -114,8 +116,10 @@ test('away so long that the server has forgotten the past, it lists anew and see
   await volumes().create(newVolume('compact-gone'));
   await volumes().create(newVolume('compact-replaced'));
   const first = (await volumes().get('compact-replaced'))?.metadata.uid;
-  // A program of its own connection, so that it can be cut off while we go on.
-  const { informer, changes } = watchVolumes({ backoff: { baseMs: 100, maxMs: 500 } });
+  const interruptions: string[] = [];
+  const note = (_message: string, fields?: object) => interruptions.push(JSON.stringify(fields));
+  const log = { ...silentLog, debug: note, warn: note };
+  const { informer, changes } = watchVolumes({ log, backoff: { baseMs: 100, maxMs: 500 } });
   await informer.synced(10_000);
   await api.plane.stopApiServer('crash');
   await api.plane.startApiServer();
@@ -131,6 +135,7 @@ test('away so long that the server has forgotten the past, it lists anew and see
   await volumes().create(newVolume('compact-replaced'));
   await until('the deletion is seen', () => informer.get('compact-gone') === undefined);
   await until('the new object is seen', () => informer.get('compact-replaced')?.metadata.uid !== first);
+  expect(interruptions.join('\n')).toContain('too old resource version');
   expect(changes.filter((change) => change.endsWith('compact-gone')).at(-1)).toBe('-compact-gone');
   expect(changes.filter((change) => change.endsWith('compact-replaced')).slice(-2)).toEqual([
     '-compact-replaced',
@@ -161,22 +166,23 @@ test('a user who may not list is told so, and the informer begins when it may', 
   informer.start();
   await expect(informer.synced(500)).rejects.toThrow(/User "nobody" cannot list resource "replicatedvolumes"/);
   const rbac = { group: 'rbac.authorization.k8s.io', version: 'v1', namespaced: false } as const;
-  await resource(api.connection, { ...rbac, kind: 'ClusterRoleBinding', plural: 'clusterrolebindings' }).create({
+  const bindings = resource(api.connection, { ...rbac, kind: 'ClusterRoleBinding', plural: 'clusterrolebindings' });
+  const binding = {
     metadata: { name: 'nobody' },
-    ...{
-      roleRef: { apiGroup: rbac.group, kind: 'ClusterRole', name: 'cluster-admin' },
-      subjects: [{ apiGroup: rbac.group, kind: 'User', name: 'nobody' }],
-    },
-  });
+    roleRef: { apiGroup: rbac.group, kind: 'ClusterRole', name: 'cluster-admin' },
+    subjects: [{ apiGroup: rbac.group, kind: 'User', name: 'nobody' }],
+  };
+  await bindings.create(binding);
   await informer.synced(10_000);
   await informer.stop();
   connection.close();
   await rm(dir, { recursive: true });
 });
 
+const base64 = (text: string) => Buffer.from(text).toString('base64');
+
 /** Deletes an object in etcd itself and compacts its history, as a long absence would look to a watcher. */
 async function changeBelow({ plane }: TestApi, name: string): Promise<void> {
-  const base64 = (text: string) => Buffer.from(text).toString('base64');
   const etcd = async (path: string, body: object) => {
     const response = await fetch(`${plane.etcdUrl}/v3/kv/${path}`, { method: 'POST', body: JSON.stringify(body) });
     if (!response.ok) throw new Error(`etcd ${path}: ${await response.text()}`);
