@@ -1,5 +1,5 @@
-// Bundles each program into one file under dist/, which is what ships and what the lab runs.
-import { mkdir, rm } from 'node:fs/promises';
+// Bundles the programs into dist/, which is what ships and what the lab runs.
+import { rm } from 'node:fs/promises';
 import { build } from 'esbuild';
 
 /** Programs by the name of their bundle. */
@@ -17,28 +17,25 @@ if (unknown.length > 0) {
   console.error(`unknown program ${unknown.join(', ')}; there are: ${Object.keys(programs).join(', ')}`);
   process.exit(2);
 }
-if (wanted.length === 0) await rm('dist', { recursive: true, force: true });
-await mkdir('dist', { recursive: true });
-await Promise.all(
-  Object.entries(programs)
-    .filter(([name]) => wanted.length === 0 || wanted.includes(name))
-    .map(([name, entry]) =>
-      build({
-        entryPoints: [entry],
-        outfile: `dist/${name}.mjs`,
-        bundle: true,
-        platform: 'node',
-        format: 'esm',
-        target: 'node24',
-        minifySyntax: true,
-        minifyWhitespace: true,
-        keepNames: false,
-        legalComments: 'none',
-        logLevel: 'warning',
-        // Some dependencies are CommonJS and call require() for Node's own modules.
-        banner: {
-          js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url); const __filename = import.meta.filename, __dirname = import.meta.dirname;",
-        },
-      }),
-    ),
-);
+await rm('dist', { recursive: true, force: true });
+await build({
+  entryPoints: Object.fromEntries(
+    Object.entries(programs).filter(([name]) => wanted.length === 0 || wanted.includes(name)),
+  ),
+  outdir: 'dist',
+  outExtension: { '.js': '.mjs' },
+  chunkNames: 'chunks/[name]-[hash]',
+  bundle: true,
+  // What is imported only when it is needed stays apart, and what programs share is there once.
+  splitting: true,
+  platform: 'node',
+  format: 'esm',
+  target: 'node24',
+  minify: true,
+  legalComments: 'none',
+  logLevel: 'warning',
+  // Some dependencies are CommonJS and call require() for Node's own modules.
+  banner: {
+    js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+  },
+});

@@ -167,6 +167,7 @@ async function permanentFault(story: Story): Promise<void> {
   const { node, vm } = await lastReplica(system, lab);
   tell.chapter(`A fault that stays: ${vm.name} is powered off; after ${REPLICA_TIMEOUT_S} s the volume heals elsewhere`);
   const from = tell.now();
+  const before = (await look(system, VOLUME)).volume.status?.replicas?.map(({ name }) => name) ?? [];
   await lab.faults.powerOff(vm);
   tell.fault(`${vm.name} is off`);
   const replaced = await watchUntil(
@@ -174,10 +175,7 @@ async function permanentFault(story: Story): Promise<void> {
     VOLUME,
     'a replacement is placed',
     (REPLICA_TIMEOUT_S + 60) * 1000,
-    ({ volume }) => {
-      const replicas = volume.status?.replicas ?? [];
-      return replicas.find(({ name, role }) => name === node && role === 'Leaving') && replicas.at(-1);
-    },
+    ({ volume }) => volume.status?.replicas?.find(({ name, role }) => role === 'Member' && !before.includes(name)),
     (view) => tell.live(view.volume.status?.message ?? ''),
   );
   const startMs = tell.now();
