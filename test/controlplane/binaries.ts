@@ -108,6 +108,7 @@ async function build(
   await run(go, ['build', '-v', '-trimpath', '-ldflags', ldflags, '-o', output, pkg], {
     cwd: moduleDir,
     timeoutMs: 60 * 60_000,
+    diesWithUs: true,
     onLine: (line) => {
       packages += 1;
       note(`${path.basename(output)}: package ${packages}, ${line.trim()}`);

@@ -12,6 +12,8 @@ export interface RunOptions {
   readonly timeoutMs?: number;
   /** Default true: an exit code other than 0 throws. */
   readonly check?: boolean;
+  /** The program gets SIGTERM when we die, however that is. For what takes long. */
+  readonly diesWithUs?: boolean;
   /** Called with each line of standard output and standard error as it arrives. */
   readonly onLine?: (line: string) => void;
 }
@@ -45,7 +47,8 @@ export async function run(program: string, args: readonly string[], options: Run
   const timeoutMs = options.timeoutMs ?? 60_000;
   const command = [program, ...args].join(' ').slice(0, 300);
   return await new Promise<RunResult>((resolve, reject) => {
-    const child = spawn(program, args, {
+    const [file, argv] = options.diesWithUs === true ? withDeathSignal('TERM', program, args) : [program, args];
+    const child = spawn(file, argv, {
       cwd: options.cwd,
       env: options.env === undefined ? process.env : { ...process.env, ...options.env },
       stdio: ['pipe', 'pipe', 'pipe'],
@@ -92,6 +95,19 @@ export async function run(program: string, args: readonly string[], options: Run
   });
 }
 
+/**
+ * The command that runs a program such that the kernel sends it a signal when its parent is gone (PR_SET_PDEATHSIG, prctl(2),
+ * set by setpriv of util-linux).
+ */
+function withDeathSignal(
+  signal: 'TERM' | 'KILL',
+  program: string,
+  args: readonly string[],
+): [string, readonly string[]] {
+  const setpriv = findProgram('setpriv');
+  return setpriv === undefined ? [program, args] : [setpriv, ['--pdeathsig', signal, '--', program, ...args]];
+}
+
 /** A program that runs beside us, its output in a file. */
 export interface Daemon {
   readonly name: string;
@@ -105,19 +121,14 @@ export interface Daemon {
   readonly kill: () => Promise<void>;
 }
 
-/**
- * Starts a program that dies with us, however we end: the kernel sends it SIGKILL when its parent is gone
- * (PR_SET_PDEATHSIG, prctl(2), set by setpriv of util-linux).
- */
+/** Starts a program that dies with us, however we end. */
 export async function startDaemon(
   name: string,
   program: string,
   args: readonly string[],
   options: { readonly logFile: string; readonly env?: Readonly<Record<string, string>>; readonly cwd?: string },
 ): Promise<Daemon> {
-  const setpriv = findProgram('setpriv');
-  const command = setpriv === undefined ? program : setpriv;
-  const argv = setpriv === undefined ? args : ['--pdeathsig', 'KILL', '--', program, ...args];
+  const [command, argv] = withDeathSignal('KILL', program, args);
   const log = openSync(options.logFile, 'a');
   let child: ChildProcess;
   try {

@@ -74,9 +74,9 @@ export async function privateApt(dir: string, mirror: string, suites: readonly s
     'Acquire::Retries': '3',
   };
   const options = Object.entries(settings).flatMap(([name, value]) => ['-o', `${name}=${value}`]);
-  const timeoutMs = 10 * 60_000;
+  const patience = { timeoutMs: 10 * 60_000, diesWithUs: true };
   // apt calls a list that it could not fetch a warning, unless told otherwise
-  await run('apt-get', [...options, '-q', '--error-on=any', 'update'], { timeoutMs });
+  await run('apt-get', [...options, '-q', '--error-on=any', 'update'], patience);
   return {
     dependencyOf: async (name, pattern) => {
       const shown = await run('apt-cache', [...options, 'depends', '--important', name]);
@@ -92,7 +92,7 @@ export async function privateApt(dir: string, mirror: string, suites: readonly s
     unpack: async (names, into) => {
       const debs = path.join(dir, 'debs');
       await mkdir(debs, { recursive: true });
-      await run('apt-get', [...options, '-q', 'download', ...names], { cwd: debs, timeoutMs });
+      await run('apt-get', [...options, '-q', 'download', ...names], { ...patience, cwd: debs });
       const plain = names.map((name) => name.replace(/\/.*/, ''));
       const files = (await readdir(debs)).filter((file) => plain.some((name) => file.startsWith(`${name}_`)));
       await mkdir(into, { recursive: true });

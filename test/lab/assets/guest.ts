@@ -119,7 +119,7 @@ async function debootstrap(root: string, mirror: string, note: (text: string) =>
       ...WITHOUT.map((folder) => `--dpkgopt=path-exclude=/usr/share/${folder}/*`),
       [GUEST_SUITE, root, sourceLine(mirror, GUEST_SUITE)],
     ].flat(),
-    { timeoutMs: 30 * 60_000, onLine: note },
+    { timeoutMs: 30 * 60_000, onLine: note, diesWithUs: true },
   );
 }
 

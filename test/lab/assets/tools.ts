@@ -83,7 +83,12 @@ export async function installPackages(packages: readonly string[], progress: Pro
     throw new LabError(`the lab needs these packages: ${packages.join(', ')}. Install them: sudo ${command}`);
   }
   await progress.step(`installing Debian packages on this machine: ${packages.join(' ')}`, 30_000, async (note) => {
-    const options = { env: { DEBIAN_FRONTEND: 'noninteractive' }, timeoutMs: 15 * 60_000, onLine: note };
+    const options = {
+      env: { DEBIAN_FRONTEND: 'noninteractive' },
+      timeoutMs: 15 * 60_000,
+      onLine: note,
+      diesWithUs: true,
+    };
     // A fresh image has no package lists at all; stale ones name versions that the mirror no longer has.
     await run('apt-get', ['-qq', 'update'], options);
     await run('apt-get', ['-qq', '-y', 'install', '--no-install-recommends', ...packages], options);

@@ -70,6 +70,8 @@ export async function isolate(command: readonly string[], options: IsolateOption
   };
   const signals: NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
   for (const signal of signals) process.on(signal, interrupt);
+  // Whoever read our output has gone (`… | head`): there is nobody left to run the lab for.
+  for (const output of [process.stdout, process.stderr]) output.on('error', endAll);
   let kept = false;
   try {
     initPid = await Promise.race([

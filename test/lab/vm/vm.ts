@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { LabError } from '../errors.ts';
 import { createTap, tapName } from '../network.ts';
+import { measureClock, setClock, type ClockReading } from './clock.ts';
 import { execInGuest, shellQuote, GUEST_ENV, type ExecOptions, type ExecResult } from './exec.ts';
 import { guestPaths, requireRunning, startGuest, waitForAgent, type GuestFiles, type RunningGuest } from './guest.ts';
 import { identityScript, type Identity } from './identity.ts';
@@ -41,7 +42,7 @@ export interface Vm extends Identity {
   readonly writeFile: (file: string, data: string | Uint8Array, mode?: number) => Promise<void>;
   readonly readFile: (file: string) => Promise<Buffer>;
   /** How far the guest's clock is before (+) or behind (-) the host's, and how sure that is. */
-  readonly clock: () => Promise<{ readonly offsetMs: number; readonly uncertaintyMs: number }>;
+  readonly clock: () => Promise<ClockReading>;
   /** Pulls the plug: kill -9 of QEMU. Nothing when it is off. */
   readonly powerOff: () => Promise<void>;
   /**
@@ -120,7 +121,7 @@ export async function createVm(spec: VmSpec, context: VmContext): Promise<Vm> {
         }
       }
       await waitForAgent(started, paths.consoleFile, 90_000);
-      await setClock(started.qga.command);
+      await setClock(started.qga, name);
       await execInGuest(started.qga, name, identityScript(identity, context.hosts, context.withApp, beforeLinkUp), {
         timeoutMs: 60_000,
       });
@@ -157,7 +158,7 @@ export async function createVm(spec: VmSpec, context: VmContext): Promise<Vm> {
       await execRaw(command, { input: data });
     },
     readFile: async (file) => (await execRaw(`cat ${shellQuote(file)}`)).stdout,
-    clock: async () => await measureClock(guest().qga.command),
+    clock: async () => await measureClock(guest().qga),
     powerOff: async () => {
       const stopping = current;
       current = undefined;
@@ -176,32 +177,4 @@ export async function createVm(spec: VmSpec, context: VmContext): Promise<Vm> {
     },
     qmp: () => guest().qmp,
   };
-}
-
-type Command = RunningGuest['qga']['command'];
-
-/**
- * Sets the guest's clock to the host's. The agent needs a moment to do it, and how long that is shows only afterwards: so it
- * is measured, allowed for and done again, at most three times.
- */
-async function setClock(command: Command): Promise<void> {
-  let aheadMs = 0;
-  for (let attempt = 0; attempt < 3; attempt += 1) {
-    await command('guest-set-time', { time: Math.round((Date.now() + aheadMs) * 1e6) });
-    const { offsetMs, uncertaintyMs } = await measureClock(command);
-    if (Math.abs(offsetMs) <= uncertaintyMs + 2) return;
-    aheadMs -= offsetMs;
-  }
-}
-
-async function measureClock(command: Command): Promise<{ offsetMs: number; uncertaintyMs: number }> {
-  let best = { offsetMs: 0, uncertaintyMs: Number.POSITIVE_INFINITY };
-  for (let attempt = 0; attempt < 3; attempt += 1) {
-    const before = Date.now();
-    const guestMs = Number(await command('guest-get-time')) / 1e6;
-    const after = Date.now();
-    const uncertaintyMs = Math.max(1, (after - before) / 2);
-    if (uncertaintyMs < best.uncertaintyMs) best = { offsetMs: guestMs - (before + after) / 2, uncertaintyMs };
-  }
-  return best;
 }
