@@ -193,8 +193,17 @@ export function createCluster(): Cluster {
     if (!isOn(node)) return;
     const key = `${volumeName} ${node}`;
     if (deletionTimestamp !== undefined || attachment?.node !== node || attachment.epoch !== epoch) {
-      if (attachment?.node === node && attachment.epoch === epoch && arrays.has(key)) {
-        await patchStatus(volume, { attachment: { clean: true } });
+      const running = arrays.get(key);
+      if (attachment?.node === node && attachment.epoch === epoch && running !== undefined) {
+        // Stopping in order means that every leg of the record has everything: one that can't be reached goes first.
+        const good = [...running.legs].filter((leg) => reaches(node, leg, epoch));
+        if (good.length === 0) return;
+        await drop(
+          volume,
+          [...running.legs].filter((leg) => !good.includes(leg)),
+          good,
+        );
+        await patchStatus(api.volumes.rows.get(volumeName), { attachment: { clean: true } });
       }
       arrays.delete(key);
       if (deletionTimestamp !== undefined && finalizers.length > 0) {
@@ -213,21 +222,18 @@ export function createCluster(): Cluster {
     const lost = record.filter((leg) => !good.includes(leg));
     if (!arrays.has(key)) {
       const wanted = acknowledged.get(volumeName) ?? 0;
-      const stale = good.filter((leg) => disks.get(diskOf(leg)) !== wanted);
-      if (stale.length > 0 && attachment.clean) {
-        throw new LawBroken(`${stale.join()} is said to be in sync and clean, and lacks acknowledged writes`);
+      const held = good.map((leg) => disks.get(diskOf(leg)) ?? -1);
+      if (held.some((value) => value < wanted)) {
+        throw new LawBroken(`${good.join()} hold ${held.join()} and lack acknowledged writes up to ${wanted}`);
       }
-      if (good.some((leg) => (disks.get(diskOf(leg)) ?? 0) < wanted)) {
-        throw new LawBroken(`${good.join()} lacks acknowledged writes`);
+      if (attachment.clean && new Set(held).size > 1) {
+        throw new LawBroken(`${good.join()} are said to be clean and differ: ${held.join()}`);
       }
-      for (const leg of good) disks.set(diskOf(leg), wanted);
+      for (const leg of good) disks.set(diskOf(leg), held[0] ?? 0);
     }
     // Record before acknowledge: the array goes on with fewer legs only after the record says so.
-    const at = new Date(nowMs).toISOString();
-    const gone = Object.fromEntries(lost.map((leg) => [leg, { epoch, at, reason: 'no answer' }]));
-    if (lost.length > 0 || attachment.clean) {
-      await patchStatus(volume, { inSync: good, outOfSync: gone, attachment: { clean: false } });
-    }
+    await drop(volume, lost, good);
+    if (attachment.clean) await patchStatus(api.volumes.rows.get(volumeName), { attachment: { clean: false } });
     const array = arrays.get(key) ?? { volume: volumeName, node, epoch, legs: new Set<string>() };
     array.legs = new Set(good);
     arrays.set(key, array);
@@ -235,7 +241,7 @@ export function createCluster(): Cluster {
     const syncing = reachable.filter((leg) => !good.includes(leg));
     const joined = syncing.filter((leg) => before.some(({ replica, state }) => replica === leg && state === 'Syncing'));
     for (const leg of joined) {
-      disks.set(diskOf(leg), acknowledged.get(volumeName) ?? 0);
+      disks.set(diskOf(leg), disks.get(diskOf(good[0] ?? '')) ?? 0);
       const now = api.volumes.rows.get(volumeName);
       const inSync = [...(now?.status?.inSync ?? []), leg];
       await patchStatus(now, { inSync, outOfSync: { [leg]: null } });
@@ -251,6 +257,17 @@ export function createCluster(): Cluster {
       devicePath: `/dev/holdfast/${volumeName}`,
       legs: states,
     });
+  }
+
+  async function drop(
+    volume: ReplicatedVolume | undefined,
+    lost: readonly string[],
+    inSync: readonly string[],
+  ): Promise<void> {
+    if (lost.length === 0) return;
+    const epoch = volume?.status?.attachment?.epoch ?? 0;
+    const entry = { epoch, at: new Date(nowMs).toISOString(), reason: 'no answer' };
+    await patchStatus(volume, { inSync, outOfSync: Object.fromEntries(lost.map((leg) => [leg, entry])) });
   }
 
   async function patchStatus(volume: ReplicatedVolume | undefined, status: object): Promise<void> {
