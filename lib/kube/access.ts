@@ -219,7 +219,7 @@ function plainOptions(file: string, server: string, cluster: Cluster, user: User
  * memory than all of a program's own code.
  */
 function delegate(file: string, server: string): () => Promise<AccessOptions> {
-  const config = import('@kubernetes/client-node').then(({ KubeConfig }) => {
+  const config = import('@kubernetes/client-node/dist/config.js').then(({ KubeConfig }) => {
     const loaded = new KubeConfig();
     loaded.loadFromFile(file);
     return loaded;

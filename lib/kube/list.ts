@@ -1,4 +1,5 @@
 import type { KubeObject } from '../api/meta.ts';
+import { API_GROUP } from '../api/names.ts';
 import type { KubeConnection } from './connection.ts';
 import { KubeError } from './error.ts';
 import { apiVersionOf, collectionPath, type ResourceKind } from './kinds.ts';
@@ -33,9 +34,19 @@ export async function listAll<T extends KubeObject>(
   try {
     return await listPages(connection, kind, options, PAGE_SIZE);
   } catch (error) {
-    if (error instanceof KubeError && error.isExpired) return await listPages(connection, kind, options, undefined);
+    if (!(error instanceof KubeError)) throw error;
+    if (error.isExpired) return await listPages(connection, kind, options, undefined);
+    if (error.isNotFound) throw unknownKind(kind, error);
     throw error;
   }
+}
+
+/** The server only says that it has no such page: say what that means. */
+function unknownKind(kind: ResourceKind<KubeObject>, cause: KubeError): KubeError {
+  const name = kind.group === '' ? kind.plural : `${kind.plural}.${kind.group}`;
+  const remedy = kind.group === API_GROUP ? '; install the CustomResourceDefinitions (kubectl apply -f crds/)' : '';
+  const message = `HF006: the API server does not know ${name} in version ${kind.version}${remedy}`;
+  return new KubeError(404, 'NotFound', message, { cause });
 }
 
 interface Page<T> {

@@ -25,6 +25,13 @@ describe('reading and writing', () => {
     await expect(volumes().patch('nothing', {})).rejects.toMatchObject({ status: 404, isNotFound: true });
   });
 
+  test('a kind that is not installed is told as such', async () => {
+    const snapshots = { ...kinds.replicatedVolumes, kind: 'VolumeSnapshot', plural: 'volumesnapshots' };
+    await expect(resource(api.connection, snapshots).list()).rejects.toThrow(
+      'HF006: the API server does not know volumesnapshots.holdfast.dev in version v1alpha1; install the CustomResourceDefinitions',
+    );
+  });
+
   test('a name is taken once', async () => {
     await volumes().create(newVolume('once'));
     await expect(volumes().create(newVolume('once'))).rejects.toMatchObject({

@@ -78,11 +78,12 @@ test('of two candidates one leads; when it is cut off it stops before the other 
     });
   const connection = connect({ kubeconfigPath: api.plane.kubeconfigPath, userAgent: 'b/1' });
   const leases = leasesOf(api.connection);
+  const mended = Promise.withResolvers<void>();
   let cut = false;
   const cuttable: Resource<Lease> = {
     ...leases,
     get: async (name) => {
-      if (cut) await sleep(60_000);
+      if (cut) await mended.promise;
       return await leases.get(name);
     },
   };
@@ -95,11 +96,12 @@ test('of two candidates one leads; when it is cut off it stops before the other 
   await until('b leads', () => history.includes('b leads'), 10_000);
   expect(history).toEqual(['a leads', 'a ends', 'b leads']);
   cut = false;
+  mended.resolve();
   await b.stop();
   const released = (await leases.get('election'))?.spec?.holderIdentity;
   expect(['', 'a']).toContain(released);
   expect(most).toBe(1);
-  void a.stop();
+  await a.stop();
   connection.close();
 }, 30_000);
 
