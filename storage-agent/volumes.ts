@@ -5,8 +5,6 @@ export interface VolumeCache {
   get(): Promise<readonly LvmVolume[]>;
   /** Asks LVM now. */
   fresh(): Promise<readonly LvmVolume[]>;
-  /** What LVM said is no longer true: a device was opened or closed. */
-  forget(): void;
 }
 
 const MAX_AGE_MS = 3_000;
@@ -39,9 +37,6 @@ export function cacheVolumes(lvm: Lvm, now: () => number): { readonly lvm: Lvm; 
   return {
     volumes: {
       fresh,
-      forget: () => {
-        held = undefined;
-      },
       get: async () => (held !== undefined && now() - held.atMs < MAX_AGE_MS ? await held.volumes : await fresh()),
     },
     lvm: {

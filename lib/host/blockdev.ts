@@ -29,6 +29,8 @@ export interface BlockDevices {
   zero(device: string, offsetBytes: number, lengthBytes: number): Promise<void>;
   /** Bytes of a thin volume that are mapped to real blocks (kernel: Documentation/admin-guide/device-mapper). */
   mappedBytes(devNo: string): Promise<number>;
+  /** Whether anybody holds a device-mapper device open; without a look at a disk, so that a hanging one can't delay it. */
+  isOpen(devNo: string): Promise<boolean>;
   /** The offset of a byte that isn't zero among samples of the device, or undefined when all read as zeros. */
   firstNonZero(device: string): Promise<number | undefined>;
 }
@@ -79,6 +81,17 @@ export function parseThinStatus(line: string): number {
   const match = /^\s*(?:\S+:\s+)?\d+ \d+ thin (\d+) (?:\d+|-)\s*$/.exec(line);
   if (match === null) throw new Error(`dmsetup's status of a thin volume can't be understood: "${line.trim()}"`);
   return Number(match[1]) * 512;
+}
+
+/** The number in the output of `dmsetup info --columns --options open`. @throws when it is none. */
+export function parseOpenCount(text: string): number {
+  if (!/^\s*\d+\s*$/.test(text)) throw new Error(`dmsetup's open count can't be understood: "${text.trim()}"`);
+  return Number(text);
+}
+
+function deviceArgs(devNo: string): string[] {
+  const [major = '', minor = ''] = devNo.split(':');
+  return ['--major', major, '--minor', minor];
 }
 
 /** Mount points of a device number in the text of `/proc/<pid>/mountinfo` (proc(5)). */
@@ -222,9 +235,13 @@ export function createBlockDevices(exec: Exec): BlockDevices {
       await exec('blkdiscard', ['--force', '--zeroout', ...range, device], { timeoutMs: 10 * 60_000 });
     },
     mappedBytes: async (devNo) => {
-      const [major = '', minor = ''] = devNo.split(':');
-      const { stdout } = await exec('dmsetup', ['status', '--noflush', '--major', major, '--minor', minor]);
+      const { stdout } = await exec('dmsetup', ['status', '--noflush', ...deviceArgs(devNo)]);
       return parseThinStatus(stdout);
+    },
+    isOpen: async (devNo) => {
+      const columns = ['--columns', '--noheadings', '--options', 'open'];
+      const { stdout } = await exec('dmsetup', ['info', ...columns, ...deviceArgs(devNo)]);
+      return parseOpenCount(stdout) > 0;
     },
     firstNonZero: async (device) => {
       // BLKFLSBUF: without it the samples could come from the page cache instead of the volume.

@@ -200,8 +200,11 @@ export interface LvmOptions {
   readonly devices: () => Promise<readonly string[]>;
   /** Whether a udev daemon makes the device nodes. Without one LVM must not wait for it. */
   readonly udev: () => Promise<boolean>;
-  readonly timeoutMs?: number;
 }
+
+/** A report that takes longer has met a disk that doesn't answer. */
+const REPORT_MS = 20_000;
+const CHANGE_MS = 60_000;
 
 /** LVM's configuration for our calls (lvm.conf(5)). */
 export function lvmConfig(udev: boolean): string {
@@ -218,8 +221,8 @@ export function lvmConfig(udev: boolean): string {
  * client's legs nor the content of our own volumes is scanned.
  */
 export function createLvm(options: LvmOptions): Lvm {
-  const { exec, timeoutMs = 60_000 } = options;
-  const call = async (command: string, args: readonly string[]): Promise<string> => {
+  const { exec } = options;
+  const call = async (command: string, args: readonly string[], timeoutMs = CHANGE_MS): Promise<string> => {
     const [devices, udev] = await Promise.all([options.devices(), options.udev()]);
     const common = ['--config', lvmConfig(udev), ...devices.flatMap((device) => ['--devices', device])];
     const env: Record<string, string> = { LVM_SUPPRESS_FD_WARNINGS: '1' };
@@ -231,7 +234,7 @@ export function createLvm(options: LvmOptions): Lvm {
     }
   };
   const report = (command: string, fields: string): Promise<string> =>
-    call(command, ['--reportformat', 'json', '--units', 'b', '--nosuffix', '-o', fields]);
+    call(command, ['--reportformat', 'json', '--units', 'b', '--nosuffix', '-o', fields], REPORT_MS);
   return {
     groups: async () => parseGroups(await report('vgs', GROUP_FIELDS)),
     volumes: async () => parseVolumes(await report('lvs', VOLUME_FIELDS)),

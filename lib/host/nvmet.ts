@@ -9,20 +9,22 @@ export interface ConfigFs {
   list(dir: string): Promise<readonly string[] | undefined>;
   /** Trimmed text of an attribute, or undefined when it isn't there. */
   read(file: string): Promise<string | undefined>;
-  /** Writes an attribute. `mayBlock`: the kernel may keep the writer waiting (for I/O in flight). */
-  write(file: string, value: string, mayBlock?: boolean): Promise<void>;
+  /** Writes an attribute. */
+  write(file: string, value: string): Promise<void>;
   /** Makes a folder; one that is there already is fine. */
   mkdir(dir: string): Promise<void>;
   /** Removes a folder; one that is gone already is fine. */
-  rmdir(dir: string, mayBlock?: boolean): Promise<void>;
+  rmdir(dir: string): Promise<void>;
+  /** Disables a namespace, which waits for its I/O in flight, and removes its folder; one that is gone already is fine. */
+  drainNamespace(dir: string): Promise<void>;
   /** Makes a link; one that is there already is fine. */
   link(target: string, at: string): Promise<void>;
   /** Removes a link; one that is gone already is fine. */
-  unlink(at: string, mayBlock?: boolean): Promise<void>;
+  unlink(at: string): Promise<void>;
 }
 
-/** How long one change in configfs may take before the loop reports it and comes back. */
-const BLOCKING_MS = 20_000;
+/** How long the I/O in flight may take before the loop reports it and comes back. */
+const DRAIN_MS = 20_000;
 
 function hasErrno(error: unknown, ...codes: readonly string[]): boolean {
   return codes.includes((error as NodeJS.ErrnoException).code ?? '');
@@ -45,13 +47,16 @@ async function exists(at: string): Promise<boolean> {
 }
 
 /**
- * The kernel's configfs. Changes that wait for I/O are made by a child process: a thread of ours that hangs in the
+ * Disabling waits in the kernel for the I/O in flight (drivers/nvme/target/core.c, nvmet_ns_disable). Should that be cut
+ * short and done again, `enable` reads 0 already, and removing the folder is what waits for the first one.
+ */
+const DRAIN_SCRIPT = '[ "$(cat "$1/enable")" = 0 ] || echo 0 > "$1/enable"; rmdir "$1"';
+
+/**
+ * The kernel's configfs. The one change that waits for I/O is made by a child process: a thread of ours that hangs in the
  * kernel with a dead disk could never be taken back, and there are only four of them.
  */
 export function createConfigFs(exec: Exec): ConfigFs {
-  const inChild = async (script: string, at: string, value = ''): Promise<void> => {
-    await exec('sh', ['-c', script, 'sh', at, value], { timeoutMs: BLOCKING_MS });
-  };
   return {
     list: async (dir) =>
       await readdir(dir).catch((error: unknown) => {
@@ -66,21 +71,15 @@ export function createConfigFs(exec: Exec): ConfigFs {
         throw error;
       }
     },
-    write: async (file, value, mayBlock = false) => {
-      if (mayBlock) await inChild('printf %s "$2" > "$1"', file, value);
-      // No O_CREAT: in configfs an attribute exists or it doesn't.
-      else await writeFile(file, value, { flag: constants.O_WRONLY });
-    },
+    // No O_CREAT: in configfs an attribute exists or it doesn't.
+    write: (file, value) => writeFile(file, value, { flag: constants.O_WRONLY }),
     mkdir: (dir) => swallow(mkdir(dir), 'EEXIST'),
-    rmdir: async (dir, mayBlock = false) => {
-      if (!mayBlock) return await swallow(rmdir(dir), 'ENOENT');
-      if (await exists(dir)) await inChild('rmdir "$1"', dir);
+    rmdir: (dir) => swallow(rmdir(dir), 'ENOENT'),
+    drainNamespace: async (dir) => {
+      if (await exists(dir)) await exec('sh', ['-ec', DRAIN_SCRIPT, 'sh', dir], { timeoutMs: DRAIN_MS });
     },
     link: (target, at) => swallow(symlink(target, at), 'EEXIST'),
-    unlink: async (at, mayBlock = false) => {
-      if (!mayBlock) return await swallow(unlink(at), 'ENOENT');
-      if (await exists(at)) await inChild('rm "$1"', at);
-    },
+    unlink: (at) => swallow(unlink(at), 'ENOENT'),
   };
 }
 
@@ -276,20 +275,16 @@ export function createNvmet(options: NvmetOptions): Nvmet {
     remove: async (nqn) => {
       const dir = subsystemDir(nqn);
       // First nobody may come in and those inside are cut (nvmet_port_del_ctrls), ...
-      for (const id of await linkedPorts(nqn)) await fs.unlink(path.join(portDir(id), 'subsystems', nqn), true);
+      for (const id of await linkedPorts(nqn)) await fs.unlink(path.join(portDir(id), 'subsystems', nqn));
+      // ... then their I/O is waited for (nvmet_ns_disable: percpu_ref_kill, wait_for_completion), ...
       for (const nsid of (await fs.list(path.join(dir, 'namespaces'))) ?? []) {
-        const namespace = path.join(dir, 'namespaces', nsid);
-        // ... then their I/O is waited for (nvmet_ns_disable: percpu_ref_kill, wait_for_completion), ...
-        if ((await fs.read(path.join(namespace, 'enable'))) === '1') {
-          await fs.write(path.join(namespace, 'enable'), '0', true);
-        }
-        await fs.rmdir(namespace, true);
+        await fs.drainNamespace(path.join(dir, 'namespaces', nsid));
       }
       for (const host of (await fs.list(path.join(dir, 'allowed_hosts'))) ?? []) {
         await fs.unlink(path.join(dir, 'allowed_hosts', host));
       }
       // ... and the name goes: a controller that is still on its way out keeps the old, empty object, never a new one.
-      await fs.rmdir(dir, true);
+      await fs.rmdir(dir);
     },
     presence: async (nqn) => {
       if ((await fs.list(subsystemDir(nqn))) !== undefined) return 'standing';

@@ -1,6 +1,6 @@
-import { HoldfastError, logicalVolumeName } from '../../lib/api/index.ts';
+import { HoldfastError } from '../../lib/api/index.ts';
+import type { Listener } from '../../lib/host/nvmet.ts';
 import type { Ports } from '../ports.ts';
-import type { VolumeCache } from '../volumes.ts';
 import type { Action } from './plan.ts';
 import { allocatedTag, ERASED_TAG, type ReplicaFacts } from './world.ts';
 
@@ -11,22 +11,16 @@ const DRAIN_POLL_MS = 50;
 const ALLOCATE_STEP_BYTES = 256 * 1024 * 1024;
 
 /** Carries out one effect. Each may be done again after a crash at any point inside it. @throws when it fails. */
-export async function executeAction(
-  ports: Ports,
-  volumes: VolumeCache,
-  replica: ReplicaFacts,
-  action: Action,
-): Promise<void> {
+export async function executeAction(ports: Ports, replica: ReplicaFacts, action: Action): Promise<void> {
   const { lvm, nvmet, disks, api, log } = ports;
   const fields = { replica: replica.name, epoch: replica.epoch };
   switch (action.kind) {
     case 'fence':
       log.info(`removing ${action.why}`, fields);
       await nvmet.remove(action.nqn);
-      volumes.forget();
       return;
     case 'await-drain':
-      await awaitDrain(ports, volumes, replica, action.nqn);
+      await awaitDrain(ports, action);
       return;
     case 'create-volume':
       log.info('creating the logical volume', { ...fields, volume: `${action.group}/${action.name}` });
@@ -49,9 +43,10 @@ export async function executeAction(
     case 'export':
       log.info('exporting', { ...fields, host: action.spec.hostNqn, device: action.spec.devicePath });
       await nvmet.create(action.spec);
+      await listen(ports, action.spec.nqn, action.spec.listeners);
       return;
     case 'listen':
-      await listen(ports, action);
+      await listen(ports, action.nqn, action.listeners);
       return;
     case 'erase-volume':
       log.info('erasing', { ...fields, volume: `${action.group}/${action.name}` });
@@ -69,16 +64,13 @@ export async function executeAction(
 }
 
 /** Waits until nothing of a removed export lives. Without debugfs the proof is that nobody holds the volume open. */
-async function awaitDrain(ports: Ports, volumes: VolumeCache, replica: ReplicaFacts, nqn: string): Promise<void> {
+async function awaitDrain(ports: Ports, action: Extract<Action, { kind: 'await-drain' }>): Promise<void> {
+  const { nqn, devNo } = action;
   const endMs = ports.now() + DRAIN_MS;
-  const isOpen = async (): Promise<boolean> => {
-    const volume = (await volumes.fresh()).find((each) => each.name === logicalVolumeName(replica.uid));
-    return volume?.open === true;
-  };
   do {
     const presence = await ports.nvmet.presence(nqn);
     if (presence === 'gone' || presence === 'standing') return;
-    if (presence === 'unknown' && !(await isOpen())) return;
+    if (presence === 'unknown' && (devNo === undefined || !(await ports.disks.isOpen(devNo)))) return;
     await ports.sleep(DRAIN_POLL_MS);
   } while (ports.now() < endMs);
   throw new HoldfastError(
@@ -87,11 +79,11 @@ async function awaitDrain(ports: Ports, volumes: VolumeCache, replica: ReplicaFa
   );
 }
 
-async function listen(ports: Ports, action: Extract<Action, { kind: 'listen' }>): Promise<void> {
+async function listen(ports: Ports, nqn: string, listeners: readonly Listener[]): Promise<void> {
   try {
-    await ports.nvmet.connectable(action.nqn, action.listeners);
+    await ports.nvmet.connectable(nqn, listeners);
   } catch (error) {
-    const addresses = action.listeners.map((each) => `${each.ip} port ${each.port}`).join(', ');
+    const addresses = listeners.map((each) => `${each.ip} port ${each.port}`).join(', ');
     const reason = error instanceof Error ? error.message : String(error);
     throw new HoldfastError(
       'HF306',

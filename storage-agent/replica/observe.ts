@@ -14,7 +14,7 @@ import type { Listener } from '../../lib/host/nvmet.ts';
 import type { Ports } from '../ports.ts';
 import type { VolumeCache } from '../volumes.ts';
 import type { FreshFacts } from './guard.ts';
-import type { Action } from './plan.ts';
+import type { Action, ExportWorld } from './plan.ts';
 import type { PoolFacts, RecordFacts, ReplicaFacts, ReplicaWorld } from './world.ts';
 
 /** The facts of a replica's object. */
@@ -76,22 +76,21 @@ function findVolume(pool: PoolFacts, uid: string, volumes: readonly LvmVolume[])
   return volumes.find((each) => each.group === pool.group && each.name === logicalVolumeName(uid));
 }
 
-/** Looks at everything that concerns one replica. Undefined when its object isn't there. */
-export async function observeReplica(
-  ports: Ports,
-  volumes: VolumeCache,
-  name: string,
-): Promise<ReplicaWorld | undefined> {
+/** Looks at a replica's object and its export. Undefined when its object isn't there. */
+export async function observeExport(ports: Ports, name: string): Promise<ExportWorld | undefined> {
   const object = ports.api.cachedReplica(name);
   if (object === undefined) return undefined;
   const replica = replicaFacts(object);
   const nqn = replicaNqn(replica.uid, ports.bootId);
+  const [subsystem, presence] = await Promise.all([ports.nvmet.observe(nqn), ports.nvmet.presence(nqn)]);
+  return { replica, nqn, subsystem, presence };
+}
+
+/** Looks at all the rest that concerns the replica. */
+export async function observeReplica(ports: Ports, volumes: VolumeCache, seen: ExportWorld): Promise<ReplicaWorld> {
+  const { replica, presence } = seen;
   const node = ports.api.cachedNode();
-  const [list, subsystem, presence] = await Promise.all([
-    volumes.get(),
-    ports.nvmet.observe(nqn),
-    ports.nvmet.presence(nqn),
-  ]);
+  const list = await volumes.get();
   const pool = poolFacts(node, replica.pool, list);
   const volume = findVolume(pool, replica.uid, list);
   // Only what may make or destroy data hangs on the record; a standing replica asks nobody.
@@ -99,15 +98,14 @@ export async function observeReplica(
   const record: RecordFacts = needsRecord
     ? recordFacts(await ports.api.readVolume(replica.volume), replica)
     : { state: 'unread' };
+  const devNo = volume?.devNo;
   return {
-    replica,
+    ...seen,
     record,
     pool,
     volume,
-    devicePath: volume?.devNo === undefined ? undefined : await ports.disks.pathOf(volume.devNo),
-    nqn,
-    subsystem,
-    presence,
+    devicePath: devNo === undefined ? undefined : await ports.disks.pathOf(devNo),
+    inUse: presence === 'unknown' && devNo !== undefined ? await ports.disks.isOpen(devNo) : undefined,
     listeners: listenersOf(node),
   };
 }

@@ -13,7 +13,7 @@ import { allocatedBytes, epochOfModel, ERASED_TAG, type ReplicaWorld } from './w
 /** One effect on this node or on the replica's object. Each may be done again after a crash at any point in it. */
 export type Action =
   | { readonly kind: 'fence'; readonly nqn: string; readonly why: string }
-  | { readonly kind: 'await-drain'; readonly nqn: string }
+  | { readonly kind: 'await-drain'; readonly nqn: string; readonly devNo: string | undefined }
   | {
       readonly kind: 'create-volume';
       readonly group: string;
@@ -40,6 +40,7 @@ export type Action =
       readonly toBytes: number;
     }
   | { readonly kind: 'export'; readonly spec: ExportSpec; readonly epoch: number }
+  /** Only what an interrupted or older export lacks. */
   | { readonly kind: 'listen'; readonly nqn: string; readonly listeners: readonly Listener[] }
   | {
       readonly kind: 'erase-volume';
@@ -83,8 +84,20 @@ export function planReplica(world: ReplicaWorld): Plan {
   return world.replica.state === 'Orphan' ? planOrphan(world) : planActive(world);
 }
 
+/** What the kernel's target alone says, before LVM is asked: LVM waits for disks and locks, fencing must not. */
+export type ExportWorld = Pick<ReplicaWorld, 'replica' | 'nqn' | 'subsystem' | 'presence'>;
+
+type FencingWorld = ExportWorld & Pick<ReplicaWorld, 'devicePath' | 'volume' | 'inUse'>;
+
+/** The fencing that is due whatever LVM will say, or undefined. */
+export function planFencingFirst(world: ExportWorld): Plan | undefined {
+  // An orphan's export goes too, but only after its record was read.
+  if (world.replica.state !== 'Active') return undefined;
+  return planFencing({ ...world, devicePath: undefined, volume: undefined, inUse: undefined });
+}
+
 /** Whether the standing export is complete and is what the object asks for, and so must not be touched. */
-function isRight(world: ReplicaWorld): boolean {
+function isRight(world: FencingWorld): boolean {
   const { subsystem, replica, devicePath } = world;
   const namespace = subsystem?.namespaces[0];
   if (subsystem === undefined || namespace === undefined) return false;
@@ -103,8 +116,8 @@ function isRight(world: ReplicaWorld): boolean {
 }
 
 /** Given a former export, When the epoch or host changed, Then it goes and is proved to be gone, before anything else. */
-function planFencing(world: ReplicaWorld): Plan | undefined {
-  const { replica, subsystem, presence, nqn, volume } = world;
+function planFencing(world: FencingWorld): Plan | undefined {
+  const { replica, subsystem, presence, nqn, inUse } = world;
   if (subsystem !== undefined && !isRight(world)) {
     const standing = epochOfModel(subsystem.model);
     if (standing !== undefined && standing > replica.epoch) {
@@ -115,9 +128,12 @@ function planFencing(world: ReplicaWorld): Plan | undefined {
     return act({ kind: 'fence', nqn, why }, 'Pending', `removing ${why}`);
   }
   // Without debugfs the open count of the volume is the proof: a live namespace keeps its device open.
-  const inUse = presence === 'unknown' && volume?.open === true;
-  if (presence === 'draining' || inUse) {
-    return act({ kind: 'await-drain', nqn }, 'Pending', "waiting for the former host's controllers to go");
+  if (presence === 'draining' || (presence === 'unknown' && inUse === true)) {
+    return act(
+      { kind: 'await-drain', nqn, devNo: world.volume?.devNo },
+      'Pending',
+      "waiting for the former host's controllers to go",
+    );
   }
   return undefined;
 }
@@ -232,8 +248,12 @@ function planOrphan(world: ReplicaWorld): Plan {
   if (refusal !== undefined) return wait(`not erased: ${refusal}`, 'HF311');
   if (!replica.hasFinalizer) return { next: 'rest', status: { phase: 'Erasing', message: 'erased' }, again: false };
   if (subsystem !== undefined) return act({ kind: 'fence', nqn, why: 'an orphan' }, 'Erasing', 'removing the export');
-  if (presence === 'draining' || (presence === 'unknown' && volume?.open === true)) {
-    return act({ kind: 'await-drain', nqn }, 'Erasing', "waiting for the host's controllers to go");
+  if (presence === 'draining' || (presence === 'unknown' && world.inUse === true)) {
+    return act(
+      { kind: 'await-drain', nqn, devNo: volume?.devNo },
+      'Erasing',
+      "waiting for the host's controllers to go",
+    );
   }
   if (pool.state === 'unavailable') return wait(`can't be erased now: ${pool.why}`, 'HF304', 'Erasing');
   const name = logicalVolumeName(replica.uid);

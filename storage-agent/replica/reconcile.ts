@@ -3,10 +3,10 @@ import type { Ports } from '../ports.ts';
 import type { VolumeCache } from '../volumes.ts';
 import { executeAction } from './execute.ts';
 import { guard } from './guard.ts';
-import { observeReplica, readFreshFacts } from './observe.ts';
-import { planReplica, type Action, type StatusIntent } from './plan.ts';
+import { observeExport, observeReplica, readFreshFacts } from './observe.ts';
+import { planFencingFirst, planReplica, type Action, type ExportWorld, type StatusIntent } from './plan.ts';
 import { isWorthWriting, messageOf, nextStatus } from './status.ts';
-import type { ReplicaWorld } from './world.ts';
+import type { ReplicaFacts, ReplicaWorld } from './world.ts';
 
 /** A replica needs at most about ten effects; more in one go means that the world doesn't follow the plan. */
 const MAX_STEPS = 24;
@@ -35,49 +35,61 @@ export function createReplicaLoop(ports: Ports, volumes: VolumeCache): ReplicaLo
     if (!isWorthWriting(before, after, sinceMs)) return;
     await ports.api.writeReplicaStatus(name, after);
     lastWriteMs.set(name, ports.now());
+    if (before?.phase !== after.phase || before?.fencedEpoch !== after.fencedEpoch) {
+      ports.log.info(`${after.phase}: ${after.message}`, { replica: name, fencedEpoch: after.fencedEpoch });
+    }
   };
 
   /** Given an effect that failed, Then people read why; phase and everything that was proved stay. */
-  const writeError = async (world: ReplicaWorld, error: unknown): Promise<void> => {
-    const before: VolumeReplicaStatus = ports.api.cachedReplica(world.replica.name)?.status ?? {};
+  const writeError = async (name: string, error: unknown): Promise<void> => {
+    const before: VolumeReplicaStatus = ports.api.cachedReplica(name)?.status ?? {};
     const text = error instanceof Error ? error.message : String(error);
     // An error of ours starts with its code already.
     const message = messageOf({ message: error instanceof HoldfastError ? text : `HF300: ${text}` });
     if (before.message === message) return;
     const { conditions: _, ...kept } = before;
-    await ports.api.writeReplicaStatus(world.replica.name, { ...kept, phase: kept.phase ?? 'Pending', message });
+    await ports.api.writeReplicaStatus(name, { ...kept, phase: kept.phase ?? 'Pending', message });
   };
 
-  const step = async (world: ReplicaWorld): Promise<{ requeueAfterMs?: number } | undefined> => {
+  /** One look and at most one effect. Undefined when there may be more to do. */
+  const step = async (seen: ExportWorld): Promise<{ requeueAfterMs?: number } | undefined> => {
+    const { replica } = seen;
+    const fencing = planFencingFirst(seen);
+    if (fencing?.next === 'act') return await carryOut(replica, fencing.action);
+    const world = await observeReplica(ports, volumes, seen);
     const plan = planReplica(world);
     if (plan.next === 'rest') {
       await write(world, plan.status);
       if (!plan.again) return {};
-      return { requeueAfterMs: world.replica.state === 'Orphan' ? ORPHAN_AGAIN_MS : AGAIN_MS };
+      return { requeueAfterMs: replica.state === 'Orphan' ? ORPHAN_AGAIN_MS : AGAIN_MS };
     }
     if (LONG.has(plan.action.kind)) await write(world, plan.status);
-    const refusal = guard(plan.action, world.replica, await readFreshFacts(ports, volumes, world.replica, plan.action));
+    return await carryOut(replica, plan.action);
+  };
+
+  const carryOut = async (replica: ReplicaFacts, action: Action): Promise<{ requeueAfterMs: number } | undefined> => {
+    const refusal = guard(action, replica, await readFreshFacts(ports, volumes, replica, action));
     if (refusal !== undefined) {
-      ports.log.warn(`${plan.action.kind} put off: ${refusal}`, { replica: world.replica.name });
+      ports.log.warn(`${action.kind} put off: ${refusal}`, { replica: replica.name });
       return { requeueAfterMs: REFUSED_AGAIN_MS };
     }
-    await executeAction(ports, volumes, world.replica, plan.action);
+    await executeAction(ports, replica, action);
     return undefined;
   };
 
   return {
     reconcile: async (name) => {
       for (let steps = 0; steps < MAX_STEPS; steps++) {
-        const world = await observeReplica(ports, volumes, name);
-        if (world === undefined) {
+        const seen = await observeExport(ports, name);
+        if (seen === undefined) {
           lastWriteMs.delete(name);
           return {};
         }
         try {
-          const done = await step(world);
+          const done = await step(seen);
           if (done !== undefined) return done;
         } catch (error) {
-          await writeError(world, error);
+          await writeError(name, error);
           throw error;
         }
       }

@@ -51,6 +51,11 @@ export interface ReplicaWorld {
   readonly nqn: string;
   readonly subsystem: Subsystem | undefined;
   readonly presence: Presence;
+  /**
+   * Whether anybody holds the volume open, asked only where it is the proof that a removed export is gone; undefined
+   * where it wasn't asked.
+   */
+  readonly inUse: boolean | undefined;
   /** Where this node listens, the first one is reported. */
   readonly listeners: readonly Listener[];
 }

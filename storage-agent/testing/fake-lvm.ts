@@ -198,6 +198,10 @@ export class FakeStorage implements Lvm, BlockDevices {
     return Promise.resolve([...this.lvs.values()].find((each) => each.devNo === devNo)?.mappedBytes ?? 0);
   }
 
+  isOpen(devNo: string): Promise<boolean> {
+    return Promise.resolve((this.target.open.get(`/dev/dm-${devNo.split(':')[1]}`) ?? 0) > 0);
+  }
+
   firstNonZero(device: string): Promise<number | undefined> {
     const volume = this.byDevice(device);
     return Promise.resolve(volume.mappedBytes === 0 || this.zeroed.has(`${volume.name}:0`) ? undefined : 0);

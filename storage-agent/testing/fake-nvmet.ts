@@ -133,6 +133,12 @@ export class FakeTarget implements ConfigFs {
     });
   }
 
+  async drainNamespace(dir: string): Promise<void> {
+    if (!this.dirs.has(dir)) return;
+    if (this.files.get(`${dir}/enable`) !== '0') await this.write(`${dir}/enable`, '0');
+    await this.rmdir(dir);
+  }
+
   link(target: string, at: string): Promise<void> {
     return this.killer.effect(`link ${at}`, () => {
       if (this.links.has(at)) return;
