@@ -50,6 +50,11 @@ test('an answer that stops in the middle is not an answer', async () => {
   await expect(nodes.get('n')).rejects.toMatchObject({ status: 0, reason: 'ConnectionFailed' });
 });
 
+test('an answer that is no JSON is not an answer', async () => {
+  const nodes = await serving((_request, response) => void response.end('<html>'));
+  await expect(nodes.get('n')).rejects.toMatchObject({ status: 0, reason: 'BadAnswer' });
+});
+
 test('an answer that never ends is cut at the deadline', async () => {
   const nodes = await serving((_request, response) => void response.writeHead(200).write('{'), {
     requestTimeoutMs: 150,

@@ -1,6 +1,6 @@
-import type { KubeObject } from '../api/meta.ts';
+import type { KubeObject, ObjectMeta } from '../api/meta.ts';
 import type { HttpRequest, KubeConnection } from './connection.ts';
-import { errorOfResponse } from './error.ts';
+import { errorOfResponse, KubeError } from './error.ts';
 
 export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
 
@@ -19,7 +19,12 @@ export async function exchange<R>(connection: KubeConnection, request: HttpReque
     const what = `${request.method} ${request.path.split('?')[0]}`;
     throw errorOfResponse(what, response.status, response.body, response.retryAfter);
   }
-  return JSON.parse(response.body) as R;
+  try {
+    return JSON.parse(response.body) as R;
+  } catch (error) {
+    const what = `${request.method} ${request.path.split('?')[0]}`;
+    throw new KubeError(0, 'BadAnswer', `${what}: the answer is no JSON`, { cause: error });
+  }
 }
 
 /**
@@ -27,6 +32,8 @@ export async function exchange<R>(connection: KubeConnection, request: HttpReque
  * it alone.
  */
 export function slim<T extends KubeObject>(object: T): T {
-  Reflect.deleteProperty(object.metadata, 'managedFields');
+  // A copy, because deleting a property makes an object slow and large in V8.
+  const { managedFields: _, ...metadata }: ObjectMeta & { managedFields?: unknown } = object.metadata;
+  object.metadata = metadata;
   return object;
 }
