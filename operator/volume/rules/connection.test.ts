@@ -6,6 +6,14 @@ import { connect, legsOf } from './connection.ts';
 const attached = { attachment: { node: 'c1', epoch: 3 } };
 const legNames = (sketch: WorldSketch) => legsOf(facts(sketch)).map(({ replica }) => replica);
 
+function leg(i: number) {
+  return { replica: `v-r${i}`, uid: `uid-r${i}`, nqn: `nqn:r${i}`, address: `10.0.0.${i + 1}`, port: 4420 };
+}
+
+function silent() {
+  return { status: { phase: 'Pending' as const, fencedEpoch: 0 } };
+}
+
 describe('the legs that a client may use', () => {
   test.each<[string, WorldSketch, readonly string[]]>([
     ['are all members that have fenced earlier hosts', attached, ['v-r0', 'v-r1']],
@@ -33,14 +41,6 @@ describe('the legs that a client may use', () => {
   ])('%s', (_what, sketch, names) => {
     expect(legNames(sketch)).toEqual(names);
   });
-
-  function leg(i: number) {
-    return { replica: `v-r${i}`, uid: `uid-r${i}`, nqn: `nqn:r${i}`, address: `10.0.0.${i + 1}`, port: 4420 };
-  }
-
-  function silent() {
-    return { status: { phase: 'Pending' as const, fencedEpoch: 0 } };
-  }
 });
 
 describe('the connection of an attached volume', () => {

@@ -80,11 +80,12 @@ describe('a dead client is fenced', () => {
   });
 });
 
+const old = (deleted: boolean) => ({
+  attachment: { node: '', epoch: 5 },
+  moreConnections: [connectionObject('c1', 4, [], deleted)],
+});
+
 describe('connections of earlier attachments', () => {
-  const old = (deleted: boolean) => ({
-    attachment: { node: '', epoch: 5 },
-    moreConnections: [connectionObject('c1', 4, [], deleted)],
-  });
   test.each<[string, WorldSketch, readonly object[]]>([
     ['are deleted', old(false), [{ kind: 'deleteConnection' }]],
     ['are left to their client while it lives', old(true), []],

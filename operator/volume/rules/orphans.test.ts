@@ -54,6 +54,10 @@ describe('a replica that leaves', () => {
   });
 });
 
+function never(): never {
+  throw new Error('the world has replicas');
+}
+
 describe('an object that the record does not name', () => {
   const stranger = { ...(world().replicas[0] ?? never()), metadata: { name: 'v-r7', uid: 'uid-r7' } };
 
@@ -68,10 +72,6 @@ describe('an object that the record does not name', () => {
     const earlier = { ...stranger, spec: { ...stranger.spec, volumeUid: 'uid-old' } };
     expect(sweepStrangers(facts({ moreReplicas: [earlier] })).actions).toHaveLength(2);
   });
-
-  function never(): never {
-    throw new Error('the world has replicas');
-  }
 });
 
 describe('a volume that is deleted', () => {

@@ -103,12 +103,10 @@ describe('phase and message answer whether the volume is safe', () => {
   });
 });
 
-describe('conditions', () => {
-  const of = (sketch: WorldSketch) =>
-    Object.fromEntries(
-      (told(sketch).conditions ?? []).map(({ type, status, reason }) => [type, `${status} ${reason}`]),
-    );
+const of = (sketch: WorldSketch) =>
+  Object.fromEntries((told(sketch).conditions ?? []).map(({ type, status, reason }) => [type, `${status} ${reason}`]));
 
+describe('conditions', () => {
   test('of a volume in use', () => {
     expect(of({ attachment })).toEqual({
       Placed: 'True Placed',
