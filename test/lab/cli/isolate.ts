@@ -31,6 +31,13 @@ export async function isolate(command: readonly string[], options: IsolateOption
         'listens on your machine and nothing stays behind. Nothing outside of them is changed. Run it with: sudo -E env "PATH=$PATH" …',
     );
   }
+  if (!existsSync('/dev/net/tun')) {
+    throw new LabError(
+      "this machine has no /dev/net/tun, which the VMs' network cards need. On a machine: modprobe tun. In a container: " +
+        'give it the device and the right to make namespaces (docker run --privileged, or --device /dev/net/tun and the ' +
+        'capabilities NET_ADMIN and SYS_ADMIN).',
+    );
+  }
   await prepareAssets(options.progress);
   const dir = await claimLab(options.name);
   const init = path.join(import.meta.dirname, 'init.ts');

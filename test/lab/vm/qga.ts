@@ -74,7 +74,7 @@ export function qgaClient(path: string): Qga {
     return fresh;
   };
   return {
-    command: async (name, args = {}, timeoutMs = 15_000) =>
+    command: async (name, args = {}, timeoutMs = 30_000) =>
       await serial(async () => {
         const deadline = performance.now() + timeoutMs;
         const current = await synced(deadline);
