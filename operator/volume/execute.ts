@@ -9,6 +9,7 @@ import type { Action } from './actions.ts';
 import { actionEvent } from './actions.ts';
 import type { Fresh, Objection } from './guard.ts';
 import { objectToAction, objectToRecord } from './guard.ts';
+import { sameJson } from './merge-patch.ts';
 import type { ReplicatedVolume } from './model.ts';
 import type { Plan } from './plan.ts';
 import type { Ports, Stores } from './ports.ts';
@@ -60,7 +61,8 @@ async function writeStatus(plan: Plan, planned: ReplicatedVolume, ports: Ports):
   // The resourceVersion makes it a compare-and-swap: the client agent writes this status, too.
   const patch = { metadata: { uid, resourceVersion }, status: plan.status };
   const written = await ports.volumes.patch(name, patch, { subresource: 'status' });
-  ports.log.info('status written', { volume: name, record: plan.record?.kind, status: plan.status });
+  const { phase, message } = written.status ?? {};
+  ports.log.info('status written', { volume: name, record: plan.record?.kind, phase, told: message });
   return written;
 }
 
@@ -131,7 +133,10 @@ function isDone(action: Action, fresh: Fresh): boolean {
       return connection(action.uid) === undefined;
     case 'addFinalizer':
       return fresh.volume.metadata.finalizers?.includes(OPERATOR_FINALIZER) ?? false;
-    case 'updateConnection':
+    case 'updateConnection': {
+      const { legs, legTimeout, epoch } = connection(action.uid)?.spec ?? {};
+      return sameJson(action.spec, { legs, legTimeout, epoch });
+    }
     case 'removeFinalizer':
       return false;
   }

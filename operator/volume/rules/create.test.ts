@@ -97,8 +97,8 @@ describe('a replica that can not be made', () => {
       expect(record.leaving).toEqual(['v-r1']);
       expect(record.replicas.map(({ name, role }) => `${name} ${role}`)).toEqual([
         'v-r0 Member',
-        'v-r2 Member',
         'v-r1 Leaving',
+        'v-r2 Member',
       ]);
     }
   });

@@ -3,6 +3,7 @@ import type { Decision, Note, Rule } from '../decision.ts';
 import { nothing } from '../decision.ts';
 import type { Facts, Replica } from '../facts.ts';
 import { activeObject, isDoomed, named } from '../facts.ts';
+import { withLeaving } from './heal.ts';
 import { placeReplicas } from './place.ts';
 
 /**
@@ -74,20 +75,13 @@ export const replaceUnborn: Rule = (facts): Decision => {
   return {
     record: {
       kind: 'replace',
-      replicas: [...keep.map(({ record }) => record), ...placed.records, ...leavingRecords(facts, failed)],
+      replicas: [...withLeaving(facts, failed), ...placed.records],
       nextReplica: placed.nextReplica,
       leaving: failed.map(({ name }) => name),
       event: { type: 'Warning', reason: 'PlacedElsewhere', message: `${why}; made instead: ${where}` },
     },
   };
 };
-
-function leavingRecords(facts: Facts, failed: readonly Replica[]) {
-  return [
-    ...facts.leaving.map(({ record }) => record),
-    ...failed.map(({ record }) => ({ ...record, role: 'Leaving' as const })),
-  ];
-}
 
 /** Why a replica is not going to be made where it is, and how long it is given; undefined when all is well. */
 function troubleOf(

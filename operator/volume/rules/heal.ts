@@ -2,6 +2,7 @@ import type { Decision, Note, Rule } from '../decision.ts';
 import { nothing } from '../decision.ts';
 import type { Facts, Replica } from '../facts.ts';
 import { atTime, isDoomed, named } from '../facts.ts';
+import type { ReplicaRecord } from '../model.ts';
 import { placeReplicas } from './place.ts';
 
 /** A member that is not in sync, and when it is replaced if it doesn't come back. */
@@ -79,17 +80,20 @@ function replace(facts: Facts, due: readonly Absence[], later: readonly number[]
   return {
     record: {
       kind: 'replace',
-      replicas: [
-        ...keep.map(({ record }) => record),
-        ...placed.records,
-        ...facts.leaving.map(({ record }) => record),
-        ...failed.map(({ record }) => ({ ...record, role: 'Leaving' as const })),
-      ],
+      replicas: [...withLeaving(facts, failed), ...placed.records],
       nextReplica: placed.nextReplica,
       leaving: failed.map(({ name }) => name),
       event: { type: 'Warning', reason: 'Healing', message: `${why}; replaced by ${where}` },
     },
   };
+}
+
+/** The record in its own order, with the failed replicas marked as leaving; new ones are put behind. */
+export function withLeaving(facts: Facts, failed: readonly Replica[]): readonly ReplicaRecord[] {
+  const names = failed.map(({ name }) => name);
+  return (facts.status.replicas ?? []).map((record) =>
+    names.includes(record.name) ? { ...record, role: 'Leaving' } : record,
+  );
 }
 
 /** The nodes of the failed replicas and of those that still leave. */
@@ -128,7 +132,7 @@ export const grow: Rule = (facts): Decision => {
   return {
     record: {
       kind: 'replace',
-      replicas: [...facts.members, ...facts.leaving].map(({ record }) => record).concat(placed.records),
+      replicas: [...withLeaving(facts, []), ...placed.records],
       nextReplica: placed.nextReplica,
       leaving: [],
       event: { type: 'Normal', reason: 'ReplicasAdded', message: `added ${where}` },

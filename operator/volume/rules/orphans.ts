@@ -19,7 +19,7 @@ export const retire: Rule = (facts): Decision => {
     return {
       record: {
         kind: 'forget',
-        replicas: facts.recorded.filter((replica) => !marked.includes(replica)).map(({ record }) => record),
+        replicas: (facts.status.replicas ?? []).filter(({ name }) => !names.includes(name)),
         names,
         event: { type: 'Normal', reason: 'ReplicaRemoved', message: `${names.join(', ')} left the volume` },
       },
