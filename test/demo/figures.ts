@@ -37,7 +37,12 @@ export function targets(figures: Figures): Target[] {
   const stallLimit = figures.legTimeoutMs + 1500;
   const rss = Object.entries(figures.rssMiB);
   return [
-    row('I/O stall, storage node silent', `${figures.stallMs} ms`, `<= ${stallLimit} ms`, figures.stallMs <= stallLimit),
+    row(
+      'I/O stall, storage node silent',
+      `${figures.stallMs} ms`,
+      `<= ${stallLimit} ms`,
+      figures.stallMs <= stallLimit,
+    ),
     row('record before acknowledge', String(figures.recordedBeforeAck), 'true', figures.recordedBeforeAck),
     row(
       'resync copies what was dirtied',
@@ -51,9 +56,16 @@ export function targets(figures: Figures): Target[] {
       '0.95 - 1.05 x',
       Math.abs(figures.bytesHealed / figures.volumeBytes - 1) <= 0.05,
     ),
-    row('lost acknowledged writes', `${figures.lostWrites} of ${figures.acknowledgedWrites}`, '0', figures.lostWrites === 0),
+    row(
+      'lost acknowledged writes',
+      `${figures.lostWrites} of ${figures.acknowledgedWrites}`,
+      '0',
+      figures.lostWrites === 0,
+    ),
     row('throughput against mdadm', figures.mdadmRatio.toFixed(2), '>= 0.95', figures.mdadmRatio >= 0.95),
-    ...rss.map(([program, value]) => row(`memory of ${program}`, `${value} MiB`, '<= 100 MiB', value > 0 && value <= 100)),
+    ...rss.map(([program, value]) =>
+      row(`memory of ${program}`, `${value} MiB`, '<= 100 MiB', value > 0 && value <= 100),
+    ),
   ];
 }
 

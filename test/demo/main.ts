@@ -20,7 +20,11 @@ options:
 `;
 
 const { values } = parseArgs({
-  options: { keep: { type: 'boolean', default: false }, report: { type: 'string', default: 'build' }, help: { type: 'boolean', default: false } },
+  options: {
+    keep: { type: 'boolean', default: false },
+    report: { type: 'string', default: 'build' },
+    help: { type: 'boolean', default: false },
+  },
 });
 
 if (values.help) {
@@ -37,7 +41,9 @@ async function demo(keep: boolean, reportDir: string): Promise<number> {
   try {
     const lab = await startLab({ appDir: 'dist', progress: terminalProgress(process.stderr) });
     figures.startupSeconds = Math.round(lab.timings.totalMs / 100) / 10;
-    tell.good(`${lab.vms.length} VMs and the control plane are ready after ${formatDuration(lab.timings.totalMs)} (${lab.accelerator})`);
+    tell.good(
+      `${lab.vms.length} VMs and the control plane are ready after ${formatDuration(lab.timings.totalMs)} (${lab.accelerator})`,
+    );
     system = await startSystem(lab);
     Object.assign(figures, await runStory(lab, system, tell, { keep }));
     figures.totalSeconds = Math.round(tell.now() / 100) / 10;
@@ -59,12 +65,23 @@ async function demo(keep: boolean, reportDir: string): Promise<number> {
   }
 }
 
-async function summary(figures: Partial<Figures>, tell: ReturnType<typeof createTeller>, reportDir: string): Promise<boolean> {
+async function summary(
+  figures: Partial<Figures>,
+  tell: ReturnType<typeof createTeller>,
+  reportDir: string,
+): Promise<boolean> {
   tell.chapter('What happened');
-  const times = tell.moments.filter(({ kind }) => kind === 'step').map(({ atMs, text }) => [`${(atMs / 1000).toFixed(1)} s`, text]);
+  const times = tell.moments
+    .filter(({ kind }) => kind === 'step')
+    .map(({ atMs, text }) => [`${(atMs / 1000).toFixed(1)} s`, text]);
   process.stdout.write(`${table(['at', 'what'], times)}\n\n`);
   const rows = isComplete(figures) ? targets(figures) : [];
-  process.stdout.write(`${table(['figure', 'measured', 'should be', ''], rows.map(({ name, measured, target, met }) => [name, measured, target, met ? 'ok' : 'MISSED']))}\n\n`);
+  process.stdout.write(
+    `${table(
+      ['figure', 'measured', 'should be', ''],
+      rows.map(({ name, measured, target, met }) => [name, measured, target, met ? 'ok' : 'MISSED']),
+    )}\n\n`,
+  );
   tell.fact('lab ready after', `${figures.startupSeconds} s`);
   tell.fact('healed in', `${figures.healSeconds} s`);
   tell.fact('failed over in', `${figures.failoverSeconds} s`);
@@ -89,10 +106,13 @@ End it with: make demo-clean
 
 /** After a failure: what every program said last. */
 async function diagnose(system: System): Promise<void> {
-  const section = (title: string, text: string): void => void process.stderr.write(`\n--- ${title}\n${text.trim().split('\n').slice(-25).join('\n')}\n`);
   section('operator', system.tail('operator'));
   section('csi-controller', system.tail('csi-controller'));
   for (const vm of system.lab.vms) {
     if (vm.running()) section(vm.name, await system.guestLog(vm).catch(String));
   }
+}
+
+function section(title: string, text: string): void {
+  process.stderr.write(`\n--- ${title}\n${text.trim().split('\n').slice(-25).join('\n')}\n`);
 }

@@ -69,11 +69,14 @@ export function timeline(moments: readonly Moment[], spans: readonly Span[]): st
     const y = top + lanes.indexOf(span.lane) * laneHeight;
     const barWidth = Math.max(2, x(span.toMs) - x(span.fromMs));
     const title = `${span.lane}: ${span.text}, ${((span.toMs - span.fromMs) / 1000).toFixed(1)} s`;
-    const label = barWidth > 40 ? `<text x="${x(span.fromMs) + 4}" y="${y + 15}" fill="#fff">${escape(span.text)}</text>` : '';
+    const label =
+      barWidth > 40 ? `<text x="${x(span.fromMs) + 4}" y="${y + 15}" fill="#fff">${escape(span.text)}</text>` : '';
     return `<rect x="${x(span.fromMs)}" y="${y}" width="${barWidth}" height="22" rx="3" fill="${COLOURS[span.kind]}"><title>${escape(title)}</title></rect>${label}`;
   });
-  const names = lanes.map((lane, index) => `<text x="4" y="${top + index * laneHeight + 15}">${escape(lane)}</text>
-<line x1="${left}" x2="${left + width}" y1="${top + index * laneHeight + 11}" y2="${top + index * laneHeight + 11}" stroke="#ddd"/>`);
+  const names = lanes.map(
+    (lane, index) => `<text x="4" y="${top + index * laneHeight + 15}">${escape(lane)}</text>
+<line x1="${left}" x2="${left + width}" y1="${top + index * laneHeight + 11}" y2="${top + index * laneHeight + 11}" stroke="#ddd"/>`,
+  );
   const chapters = moments.filter((moment) => moment.kind === 'step');
   const ticks = chapters.map(
     (moment, index) =>
@@ -90,8 +93,17 @@ ${[...names, ...ticks, ...bars, ...seconds].join('\n')}
 
 export function isComplete(figures: Partial<Figures>): figures is Figures {
   const names: readonly (keyof Figures)[] = [
-    'stallMs', 'legTimeoutMs', 'recordedBeforeAck', 'bytesDirtied', 'bytesResynced', 'volumeBytes', 'bytesHealed',
-    'acknowledgedWrites', 'lostWrites', 'mdadmRatio', 'rssMiB',
+    'stallMs',
+    'legTimeoutMs',
+    'recordedBeforeAck',
+    'bytesDirtied',
+    'bytesResynced',
+    'volumeBytes',
+    'bytesHealed',
+    'acknowledgedWrites',
+    'lostWrites',
+    'mdadmRatio',
+    'rssMiB',
   ];
   return names.every((name) => figures[name] !== undefined);
 }

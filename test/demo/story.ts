@@ -38,10 +38,21 @@ export interface StoryOptions {
  * The main job from beginning to end, on real kernels: place, attach, write, lose a node for a moment, lose it for good,
  * heal, get it back, lose the client. Throws when a step does not come true; what it measured is returned.
  */
-export async function runStory(lab: Lab, system: System, tell: Teller, options: StoryOptions = {}): Promise<Partial<Figures>> {
+export async function runStory(
+  lab: Lab,
+  system: System,
+  tell: Teller,
+  options: StoryOptions = {},
+): Promise<Partial<Figures>> {
   const client = lab.clients[0];
   if (!client) throw new Error('the story needs two client VMs');
-  const story: Story = { lab, system, tell, figures: { legTimeoutMs: LEG_TIMEOUT_MS, accelerator: lab.accelerator }, client };
+  const story: Story = {
+    lab,
+    system,
+    tell,
+    figures: { legTimeoutMs: LEG_TIMEOUT_MS, accelerator: lab.accelerator },
+    client,
+  };
   await waitForNodes(story);
   await measure(story);
   await place(story);
@@ -59,13 +70,20 @@ async function waitForNodes({ lab, system, tell }: Story): Promise<void> {
   const deadline = performance.now() + 120_000;
   for (;;) {
     const { items } = await system.storageNodes.list();
-    const ready = items.filter((node) => node.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True'));
+    const ready = items.filter((node) =>
+      node.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True'),
+    );
     if (ready.length === lab.storage.length) {
-      for (const node of ready) tell.say(`${node.metadata.name}  zone ${node.metadata.labels?.['zone']}  ${node.status?.summary?.capacity ?? ''}`);
+      for (const node of ready)
+        tell.say(
+          `${node.metadata.name}  zone ${node.metadata.labels?.['zone']}  ${node.status?.summary?.capacity ?? ''}`,
+        );
       return;
     }
     if (performance.now() > deadline) {
-      const why = items.map((node) => `${node.metadata.name}: ${node.status?.conditions?.map((c) => c.message).join(' ') ?? 'no status'}`);
+      const why = items.map(
+        (node) => `${node.metadata.name}: ${node.status?.conditions?.map((c) => c.message).join(' ') ?? 'no status'}`,
+      );
       throw new Error(`not every storage node became ready: ${why.join('; ')}`);
     }
     tell.live(`${ready.length} of ${lab.storage.length} storage nodes ready`);
@@ -79,7 +97,10 @@ async function measure({ lab, system, tell, figures }: Story): Promise<void> {
   if (!client) throw new Error('the story needs two client VMs');
   const result = await bench(system, client, (text) => tell.live(text));
   figures.mdadmRatio = result.ratio;
-  tell.fact('random 4 KiB writes, QD 8', `Holdfast ${result.holdfastIops.toFixed(0)}, mdadm ${result.mdadmIops.toFixed(0)} IOPS`);
+  tell.fact(
+    'random 4 KiB writes, QD 8',
+    `Holdfast ${result.holdfastIops.toFixed(0)}, mdadm ${result.mdadmIops.toFixed(0)} IOPS`,
+  );
   tell.fact('Holdfast / mdadm', result.ratio.toFixed(2));
 }
 
@@ -124,7 +145,14 @@ async function transientFault({ lab, system, tell, figures, client }: Story): Pr
   tell.fault(`the link of ${vm.name} is cut, silently`);
   const show = (view: View): void => tell.live(`${legsOf(view)}; in-sync set: ${view.inSync.join(', ')}`);
   await watchUntil(system, VOLUME, 'the leg is dropped', 30_000, (view) => !view.inSync.includes(node), show);
-  await watchUntil(system, VOLUME, 'the drop is reported', 10_000, (view) => view.connection?.status?.lastDrop?.replica === node, show);
+  await watchUntil(
+    system,
+    VOLUME,
+    'the drop is reported',
+    10_000,
+    (view) => view.connection?.status?.lastDrop?.replica === node,
+    show,
+  );
   const stalled = await waitForAckAfter(client, cutAt + LEG_TIMEOUT_MS, tell);
   const dropped = (await look(system, VOLUME)).connection?.status?.lastDrop;
   if (!dropped) throw new Error('the drop was not reported');
@@ -135,10 +163,15 @@ async function transientFault({ lab, system, tell, figures, client }: Story): Pr
   const early = during.filter((ack) => ack.endMs > cutAt + 1000 && ack.endMs < recordedAt);
   figures.recordedBeforeAck = recordedAt <= stalled.endMs && early.length === 0;
   tell.fact('writes stood still for', `${figures.stallMs} ms (legTimeout ${LEG_TIMEOUT_MS} ms)`);
-  tell.fact('in-sync set recorded', `${dropped.recordedAt.slice(11, 23)}: ${(await look(system, VOLUME)).inSync.join(', ')}`);
+  tell.fact(
+    'in-sync set recorded',
+    `${dropped.recordedAt.slice(11, 23)}: ${(await look(system, VOLUME)).inSync.join(', ')}`,
+  );
   tell.fact('first write acknowledged after it', new Date(stalled.endMs).toISOString().slice(11, 23));
   while (Date.now() < cutAt + OUTAGE_MS) {
-    tell.live(`the volume goes on with one replica; ${vm.name} is back in ${formatDuration(cutAt + OUTAGE_MS - Date.now())}`);
+    tell.live(
+      `the volume goes on with one replica; ${vm.name} is back in ${formatDuration(cutAt + OUTAGE_MS - Date.now())}`,
+    );
     await pause(300);
   }
   await lab.faults.restoreLink(vm);
@@ -151,21 +184,31 @@ async function transientFault({ lab, system, tell, figures, client }: Story): Pr
     VOLUME,
     'the leg is in sync again',
     60_000,
-    (view) => view.inSync.includes(node) && view.connection?.status?.lastSync?.replica === node && view.connection.status.lastSync,
+    (view) =>
+      view.inSync.includes(node) &&
+      view.connection?.status?.lastSync?.replica === node &&
+      view.connection.status.lastSync,
     show,
   );
-  const written = (await acksOf(client)).filter((ack) => ack.startMs >= recordedAt && ack.endMs <= Date.parse(synced.startedAt));
+  const written = (await acksOf(client)).filter(
+    (ack) => ack.startMs >= recordedAt && ack.endMs <= Date.parse(synced.startedAt),
+  );
   figures.bytesDirtied = synced.dirtyBytes;
   figures.bytesResynced = synced.copiedBytes;
   tell.span({ fromMs: backAt, toMs: tell.now(), lane: vm.name, text: 'resync', kind: 'sync' });
-  tell.fact('dirtied meanwhile', `${formatBytes(synced.dirtyBytes)} in chunks of 64 KiB (the writer alone: ${formatBytes(dirtyBytes(written, CHUNK_BYTES))})`);
+  tell.fact(
+    'dirtied meanwhile',
+    `${formatBytes(synced.dirtyBytes)} in chunks of 64 KiB (the writer alone: ${formatBytes(dirtyBytes(written, CHUNK_BYTES))})`,
+  );
   tell.fact('copied by the resync', `${formatBytes(synced.copiedBytes)} of ${formatBytes(VOLUME_BYTES)}`);
 }
 
 async function permanentFault(story: Story): Promise<void> {
   const { lab, system, tell, figures } = story;
   const { node, vm } = await lastReplica(system, lab);
-  tell.chapter(`A fault that stays: ${vm.name} is powered off; after ${REPLICA_TIMEOUT_S} s the volume heals elsewhere`);
+  tell.chapter(
+    `A fault that stays: ${vm.name} is powered off; after ${REPLICA_TIMEOUT_S} s the volume heals elsewhere`,
+  );
   const from = tell.now();
   const before = (await look(system, VOLUME)).volume.status?.replicas?.map(({ name }) => name) ?? [];
   await lab.faults.powerOff(vm);
@@ -185,17 +228,24 @@ async function permanentFault(story: Story): Promise<void> {
     VOLUME,
     'the volume is healed',
     180_000,
-    (view) => view.inSync.includes(replaced.name) && view.connection?.status?.lastSync?.replica === replaced.name && view.connection.status.lastSync,
+    (view) =>
+      view.inSync.includes(replaced.name) &&
+      view.connection?.status?.lastSync?.replica === replaced.name &&
+      view.connection.status.lastSync,
     ({ connection }) => {
       const sync = connection?.status?.legs?.find((leg) => leg.replica === replaced.name)?.sync;
-      tell.live(`${bar(sync?.doneBytes ?? 0, sync?.totalBytes ?? VOLUME_BYTES)} ${sync ? formatBytes(sync.doneBytes) : 'waiting for the new leg'}; the writer goes on`);
+      tell.live(
+        `${bar(sync?.doneBytes ?? 0, sync?.totalBytes ?? VOLUME_BYTES)} ${sync ? formatBytes(sync.doneBytes) : 'waiting for the new leg'}; the writer goes on`,
+      );
     },
   );
   figures.bytesHealed = healed.copiedBytes;
   figures.healSeconds = seconds(tell.now() - startMs);
   tell.span({ fromMs: from, toMs: startMs, lane: vm.name, text: 'off', kind: 'fault' });
   tell.span({ fromMs: startMs, toMs: tell.now(), lane: replaced.storageNode, text: 'heal', kind: 'sync' });
-  tell.good(`healed onto ${replaced.storageNode} in ${figures.healSeconds} s; ${formatBytes(healed.copiedBytes)} copied`);
+  tell.good(
+    `healed onto ${replaced.storageNode} in ${figures.healSeconds} s; ${formatBytes(healed.copiedBytes)} copied`,
+  );
 
   await lab.faults.powerOn(vm);
   await system.startStorageAgent(vm);
@@ -224,14 +274,13 @@ async function failOver(story: Story): Promise<void> {
   tell.fault(`${old.name} is off`);
   story.client = next;
   const moving = detachFrom(story, old).then(() => stageOn(story, next));
-  let done = false;
-  const finished = moving.finally(() => (done = true));
-  while (!done) {
-    const { volume } = await look(system, VOLUME);
-    tell.live(volume.status?.message ?? '');
-    await Promise.race([finished.catch(() => undefined), pause(300)]);
-  }
-  await finished;
+  const ticker = setInterval(() => {
+    look(system, VOLUME).then(
+      ({ volume }) => tell.live(volume.status?.message ?? ''),
+      () => undefined,
+    );
+  }, 500);
+  await moving.finally(() => clearInterval(ticker));
   figures.failoverSeconds = seconds(tell.now() - from);
   const pathAfter = devicePathOf(await look(system, VOLUME));
   if (pathAfter !== pathBefore) throw new Error(`the device path changed from ${pathBefore} to ${pathAfter}`);
@@ -270,7 +319,9 @@ async function cleanUp(story: Story): Promise<void> {
     await pause(300);
   }
   const onDisk = await Promise.all(
-    lab.storage.map(async (vm) => (await vm.exec('lvs --noheadings -o lv_name,lv_tags 2>/dev/null | grep hf.replica || true')).stdout.trim()),
+    lab.storage.map(async (vm) =>
+      (await vm.exec('lvs --noheadings -o lv_name,lv_tags 2>/dev/null | grep hf.replica || true')).stdout.trim(),
+    ),
   );
   if (onDisk.some((text) => text !== '')) throw new Error(`logical volumes are left: ${onDisk.join(' ')}`);
   tell.good('no replica, no logical volume, no export is left');
@@ -278,7 +329,12 @@ async function cleanUp(story: Story): Promise<void> {
 
 /** ControllerPublish, NodeStage, NodePublish. */
 async function stageOn({ system }: Story, client: Vm): Promise<Record<string, unknown>> {
-  const published = await system.csi('controller', 'ControllerPublishVolume', CSI.publish(VOLUME, client.name, 'ext4'), 90_000);
+  const published = await system.csi(
+    'controller',
+    'ControllerPublishVolume',
+    CSI.publish(VOLUME, client.name, 'ext4'),
+    90_000,
+  );
   const context = (published['publishContext'] ?? {}) as Record<string, unknown>;
   await system.csi(client, 'NodeStageVolume', CSI.stage(VOLUME, context, 'ext4'));
   await system.csi(client, 'NodePublishVolume', CSI.publishOnNode(VOLUME, context, 'ext4'));

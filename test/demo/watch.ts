@@ -37,7 +37,11 @@ export async function watchUntil<T>(
     if (result !== undefined && result !== false) return result;
     if (performance.now() > deadline) {
       const { status } = view.volume;
-      const seen = JSON.stringify({ message: status?.message, inSync: status?.inSync, connection: view.connection?.status });
+      const seen = JSON.stringify({
+        message: status?.message,
+        inSync: status?.inSync,
+        connection: view.connection?.status,
+      });
       throw new Error(`${what}: not within ${timeoutMs / 1000} s; last seen ${seen}`);
     }
     seen(view);

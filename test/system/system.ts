@@ -61,7 +61,9 @@ export async function startSystem(lab: Lab, options: SystemOptions = {}): Promis
 
   const hostKubeconfig = async (account: string): Promise<string> => {
     const file = path.join(lab.dir, `${account}.kubeconfig`);
-    await writeFile(file, lab.controlPlane.kubeconfigForToken(await token(connection, NAMESPACE, account)), { mode: 0o600 });
+    await writeFile(file, lab.controlPlane.kubeconfigForToken(await token(connection, NAMESPACE, account)), {
+      mode: 0o600,
+    });
     return file;
   };
   const guestKubeconfig = async (vm: Vm, account: string): Promise<string> => {
@@ -119,7 +121,16 @@ export async function startSystem(lab: Lab, options: SystemOptions = {}): Promis
     },
     async startController() {
       const kubeconfig = await hostKubeconfig('csi-controller');
-      const args = ['--mode', 'controller', '--endpoint', controllerSocket, '--node', 'control-plane', '--kubeconfig', kubeconfig];
+      const args = [
+        '--mode',
+        'controller',
+        '--endpoint',
+        controllerSocket,
+        '--node',
+        'control-plane',
+        '--kubeconfig',
+        kubeconfig,
+      ];
       await startOnHost('csi-controller', 'csi-driver', args);
     },
     async stopOperator() {
@@ -149,7 +160,12 @@ export async function startSystem(lab: Lab, options: SystemOptions = {}): Promis
   for (const vm of lab.storage) {
     await system.storageNodes.create({
       metadata: { name: vm.name, labels: labelsOf(vm) },
-      spec: { addresses: [{ ip: vm.address, port: 4420 }], pools: [{ name: 'pool', devices: [POOL_DISK] }], cordoned: false, draining: false },
+      spec: {
+        addresses: [{ ip: vm.address, port: 4420 }],
+        pools: [{ name: 'pool', devices: [POOL_DISK] }],
+        cordoned: false,
+        draining: false,
+      },
     });
   }
   await Promise.all([
@@ -168,7 +184,9 @@ function labelsOf(vm: Vm): Record<string, string> {
 }
 
 async function guestRssMiB(vm: Vm, program: string): Promise<number> {
-  const { stdout } = await vm.exec(`for p in $(pgrep -f ${program}); do grep VmRSS /proc/$p/status; done`, { check: false });
+  const { stdout } = await vm.exec(`for p in $(pgrep -f ${program}); do grep VmRSS /proc/$p/status; done`, {
+    check: false,
+  });
   return parseRssMiB(stdout);
 }
 

@@ -123,7 +123,7 @@ function whyFailing(leg: LegFacts, facts: ConnectionFacts): string {
   if (!leg.member) return 'it is no member of the running array';
   if (leg.member.state.has('faulty')) return 'the leg answered with an error';
   if (!leg.desired) return 'it no longer belongs to the volume';
-  return `no answer for ${leg.quietMs} ms (legTimeout ${facts.legTimeoutMs} ms)`;
+  return `no answer for ${Math.round(leg.quietMs)} ms (legTimeout ${facts.legTimeoutMs} ms)`;
 }
 
 /** The other in-sync members that work: one of them must be left when a leg is dropped. */

@@ -1,0 +1,88 @@
+import { describe, expect, test } from '@jest/globals';
+import type { ReplicatedVolume } from '../../../lib/api/index.ts';
+import { KubeError, type Resource } from '../../../lib/kube/client.ts';
+import { changeRecord, EpochLostError } from './record.ts';
+
+type Status = NonNullable<ReplicatedVolume['status']>;
+
+const owner = { node: 'c1', epoch: 7 };
+
+function volume(version: number, status: Partial<Status> = {}): ReplicatedVolume {
+  return {
+    metadata: { name: 'v', uid: 'u', resourceVersion: String(version) },
+    spec: {} as ReplicatedVolume['spec'],
+    status: {
+      attachment: { node: 'c1', hostNqn: 'h', epoch: 7, clean: false },
+      inSync: ['v-a', 'v-b'],
+      ...status,
+    },
+  };
+}
+
+/** An API server that holds one volume and refuses patches planned on an older one. */
+function server(stored: ReplicatedVolume): {
+  resource: Resource<ReplicatedVolume>;
+  patches: unknown[];
+  stored: () => ReplicatedVolume;
+} {
+  let current = stored;
+  const patches: unknown[] = [];
+  const resource = {
+    get: async () => current,
+    patch: async (_name: string, patch: { metadata: { resourceVersion: string }; status: Partial<Status> }) => {
+      if (patch.metadata.resourceVersion !== current.metadata.resourceVersion) {
+        throw new KubeError(409, 'Conflict', 'the object has been modified');
+      }
+      patches.push(patch.status);
+      current = volume(Number(current.metadata.resourceVersion) + 1, { ...current.status, ...patch.status });
+      return current;
+    },
+  } as unknown as Resource<ReplicatedVolume>;
+  return { resource, patches, stored: () => current };
+}
+
+const withoutB = (status: Status): { inSync: string[]; outOfSync: Record<string, null> } => ({
+  inSync: (status.inSync ?? []).filter((name) => name !== 'v-b'),
+  outOfSync: {},
+});
+
+describe('the record', () => {
+  test('is changed with the resourceVersion that the change was planned on', async () => {
+    const api = server(volume(5));
+    await changeRecord(api.resource, volume(5), owner, withoutB);
+    expect(api.stored().status?.inSync).toEqual(['v-a']);
+  });
+
+  test('is planned again on a fresh read after a conflict', async () => {
+    const api = server(volume(9, { inSync: ['v-a', 'v-b', 'v-c'] }));
+    await changeRecord(api.resource, volume(5), owner, withoutB);
+    expect(api.stored().status?.inSync).toEqual(['v-a', 'v-c']);
+  });
+
+  test('is not touched once another attachment has begun', async () => {
+    const api = server(volume(9, { attachment: { node: 'c2', hostNqn: 'h', epoch: 8, clean: false } }));
+    await expect(changeRecord(api.resource, volume(5), owner, withoutB)).rejects.toThrow(EpochLostError);
+    expect(api.patches).toEqual([]);
+  });
+
+  test('is read afresh before a lagging cache may say that the epoch is lost', async () => {
+    const api = server(volume(9));
+    const old = volume(3, { attachment: { node: '', hostNqn: '', epoch: 6, clean: true } });
+    await changeRecord(api.resource, old, owner, withoutB);
+    expect(api.stored().status?.inSync).toEqual(['v-a']);
+  });
+
+  test('never becomes empty', async () => {
+    const api = server(volume(5));
+    await expect(changeRecord(api.resource, volume(5), owner, () => ({ inSync: [], outOfSync: {} }))).rejects.toThrow(
+      'empty',
+    );
+    expect(api.patches).toEqual([]);
+  });
+
+  test('stays when there is nothing to change', async () => {
+    const api = server(volume(5));
+    await changeRecord(api.resource, volume(5), owner, () => undefined);
+    expect(api.patches).toEqual([]);
+  });
+});
