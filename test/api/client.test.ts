@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { CLIENT_AGENT_FINALIZER, OPERATOR_FINALIZER } from '../../lib/api/index.ts';
 import { connect, kinds, resource } from '../../lib/kube/client.ts';
 import { createEventRecorder } from '../../lib/kube/events.ts';
@@ -6,6 +6,9 @@ import { addFinalizer, removeFinalizer } from '../../lib/kube/finalizer.ts';
 import { newConnection, newReplica, newVolume, startTestApi, type TestApi } from './harness.ts';
 
 const MIB = 1024 * 1024;
+// A real API server takes its time when it starts anew.
+jest.setTimeout(60_000);
+
 let api: TestApi;
 
 beforeAll(async () => {
@@ -52,7 +55,7 @@ describe('reading and writing', () => {
     expect(new Set(items.map(({ metadata }) => metadata.name)).size).toBe(520);
     expect(Number(resourceVersion)).toBeGreaterThan(0);
     expect(items[519]?.kind).toBe('VolumeReplica');
-  }, 60_000);
+  });
 
   test('labels select', async () => {
     const replica = newReplica('labelled');

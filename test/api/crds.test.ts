@@ -1,10 +1,13 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import type { KubeObject } from '../../lib/api/index.ts';
 import { validate } from '../../lib/api/validate.ts';
 import { kinds, KubeError, resource, type Resource } from '../../lib/kube/client.ts';
 import { newConnection, newNode, newReplica, newVolume, startTestApi, type TestApi } from './harness.ts';
 
 const MIB = 1024 * 1024;
+// A real API server takes its time when it starts anew.
+jest.setTimeout(60_000);
+
 let api: TestApi;
 let serial = 0;
 

@@ -1,10 +1,13 @@
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import { storageLeaseName } from '../../lib/api/index.ts';
 import { connect, kinds, resource, type KubeConnection, type Lease, type Resource } from '../../lib/kube/client.ts';
 import { createInformer } from '../../lib/kube/informer.ts';
 import { LeaseTracker, runWithLeaderElection, startHeartbeat } from '../../lib/kube/lease.ts';
 import { silentLog } from '../../lib/log.ts';
 import { sleep, startTestApi, until, type TestApi } from './harness.ts';
+
+// A real API server takes its time when it starts anew.
+jest.setTimeout(60_000);
 
 let api: TestApi;
 beforeAll(async () => {
@@ -52,7 +55,7 @@ test('a heartbeat is fresh in the eyes of a tracker until it ends, and again whe
   clearInterval(watching);
   expect([stale, fresh()]).toEqual([0, true]);
   await Promise.all([second.stop(), witness.stop(), informer.stop()]);
-}, 60_000);
+});
 
 test('of two candidates one leads; when it is cut off it stops before the other begins', async () => {
   const history: string[] = [];
@@ -103,7 +106,7 @@ test('of two candidates one leads; when it is cut off it stops before the other 
   expect(most).toBe(1);
   await a.stop();
   connection.close();
-}, 30_000);
+});
 
 test('a leader steps down when the API server is away, and leads again', async () => {
   const history: string[] = [];
@@ -128,4 +131,4 @@ test('a leader steps down when the API server is away, and leads again', async (
   await until('it leads again', () => history.length === 3);
   await election.stop();
   expect(history).toEqual(['leads', 'ends', 'leads', 'ends']);
-}, 30_000);
+});

@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { loadAll } from 'js-yaml';
 import {
   clientLeaseName,
@@ -19,6 +19,9 @@ import { startHeartbeat, type Heartbeat } from '../../lib/kube/lease.ts';
 import { silentLog } from '../../lib/log.ts';
 import { startDaemon, tailOfFile, type Daemon } from '../lab/process.ts';
 import { newNode, newVolume, startTestApi, until, type TestApi } from './harness.ts';
+
+// On a busy machine a control plane takes its time.
+jest.setTimeout(60_000);
 
 /*
  * The operator as a program, with its own identity and permissions, on a real API server. The agents are played by hand,
