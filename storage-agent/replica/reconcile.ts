@@ -67,14 +67,15 @@ export function createReplicaLoop(ports: Ports, volumes: VolumeCache): ReplicaLo
     return await carryOut(replica, plan.action);
   };
 
-  const carryOut = async (replica: ReplicaFacts, action: Action): Promise<{ requeueAfterMs: number } | undefined> => {
+  const carryOut = async (replica: ReplicaFacts, action: Action): Promise<{ requeueAfterMs?: number } | undefined> => {
     const refusal = guard(action, replica, await readFreshFacts(ports, volumes, replica, action));
     if (refusal !== undefined) {
       ports.log.warn(`${action.kind} put off: ${refusal}`, { replica: replica.name });
       return { requeueAfterMs: REFUSED_AGAIN_MS };
     }
     await executeAction(ports, replica, action);
-    return undefined;
+    // The object goes; the cache may not know yet.
+    return action.kind === 'release' ? {} : undefined;
   };
 
   return {
