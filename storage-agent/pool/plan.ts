@@ -129,9 +129,24 @@ function checkGroup(world: PoolWorld, group: LvmGroup): PoolPlan | undefined {
   return undefined;
 }
 
+/**
+ * What a killed lvcreate leaves of a thin pool in a group of our own, as seen with LVM 2.03.16: the metadata volume under
+ * a passing name (`lvol0`), or a linear volume with the pool's name. Only while there is nothing else in the group.
+ */
+function findHalfMade(world: PoolWorld): LvmVolume | undefined {
+  if (world.spec.volumeGroup !== undefined) return undefined;
+  const { volumes } = world;
+  const isPiece = (volume: LvmVolume): boolean =>
+    volume.layout.includes('linear') && (volume.name === THIN_POOL_NAME || /^lvol\d+$/.test(volume.name));
+  return volumes.every(isPiece) ? volumes[0] : undefined;
+}
+
 function planThinPool(world: PoolWorld, group: LvmGroup): PoolPlan {
   const { spec, volumes } = world;
-  const isOwnGroup = spec.volumeGroup === undefined;
+  const halfMade = findHalfMade(world);
+  if (halfMade !== undefined) {
+    return { next: 'act', action: { kind: 'remove-half-made-pool', group: group.name, name: halfMade.name } };
+  }
   const pool = volumes.find((volume) => volume.name === THIN_POOL_NAME);
   if (pool === undefined) {
     const geometry = poolGeometry(group.freeExtents, group.extentBytes);
@@ -145,10 +160,6 @@ function planThinPool(world: PoolWorld, group: LvmGroup): PoolPlan {
   }
   const path = `${group.name}/${pool.name}`;
   if (!pool.layout.includes('pool') || !pool.tags.includes(LVM_TAG)) {
-    // Our own group, nothing in it but a volume of the pool's name that is no pool: lvcreate was killed half-way.
-    if (isOwnGroup && !pool.layout.includes('pool') && volumes.length === 1) {
-      return { next: 'act', action: { kind: 'remove-half-made-pool', group: group.name, name: pool.name } };
-    }
     return refuse('HF304', 'PoolForeign', `the logical volume ${path} exists, but it is no thin pool of Holdfast`);
   }
   if (!pool.active) return { next: 'act', action: { kind: 'activate-pool', group: group.name, name: pool.name } };
