@@ -27,13 +27,13 @@ export const CONTROL_SOCKET = 'lab.sock';
  * Opens the lab to the command line (exec, fault, …) and tells `run --keep` that it may go home. The calling process must
  * stay: the lab lives as long as it does.
  */
-export async function keepLab(lab: Lab, controlPlane: ControlPlane | undefined): Promise<void> {
+export async function keepLab(base: string, lab: Lab, controlPlane: ControlPlane | undefined): Promise<void> {
   if (process.env['HOLDFAST_LAB_KEEP'] !== '1') {
     throw new LabError(
       'this lab ends with its command: start it by "node test/lab/main.ts run --keep -- …" to keep it',
     );
   }
-  await serveControl(path.join(lab.dir, CONTROL_SOCKET), lab);
+  await serveControl(path.join(base, CONTROL_SOCKET), lab);
   const kept: KeptLab = {
     kubeconfigPath: controlPlane?.kubeconfigPath,
     url: controlPlane?.url,
@@ -47,8 +47,8 @@ export async function keepLab(lab: Lab, controlPlane: ControlPlane | undefined):
     })),
     timings: lab.timings,
   };
-  detachOutput(path.join(lab.dir, 'lab.log'));
-  const file = path.join(lab.dir, KEPT_FILE);
+  detachOutput(path.join(base, 'lab.log'));
+  const file = path.join(base, KEPT_FILE);
   writeFileSync(`${file}.new`, JSON.stringify(kept, null, 2));
   renameSync(`${file}.new`, file);
 }

@@ -222,6 +222,17 @@ const marked = (mark: string): number[] =>
       }
     });
 
+describe('one after the other', () => {
+  test('a second lab is refused while the first runs, and starts from nothing when it has stopped', async () => {
+    await expect(startLab({ storage: 1, clients: 0 })).rejects.toThrow('a lab is running in this network already');
+    await s1.exec('printf old | dd of=/dev/vdc bs=512 conv=sync oflag=direct');
+    await lab.stop();
+    lab = await startLab({ storage: 1, clients: 0, withControlPlane: false });
+    expect((await lab.vm('s1').exec('head -c 3 /dev/vdc | tr "\\0" 0')).stdout).toBe('000');
+    expect(() => lab.controlPlane).toThrow('without a control plane');
+  }, 120_000);
+});
+
 describe('however it ends, nothing is left', () => {
   test.each(['SIGKILL', 'SIGINT', 'SIGTERM'] as const)(
     'when the command line gets %s',

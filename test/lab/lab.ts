@@ -7,10 +7,10 @@ import { guestAssets } from './assets/guest.ts';
 import { qemuAssets } from './assets/qemu.ts';
 import { requireTools, runTools } from './assets/tools.ts';
 import { cacheDir, requireRoom } from './cache.ts';
-import { LabError } from './errors.ts';
+import { LabError, hasCode } from './errors.ts';
 import { createFaults, type Faults } from './faults.ts';
 import { keepLab } from './keep.ts';
-import { createBridge } from './network.ts';
+import { createBridge, deleteBridge } from './network.ts';
 import { run } from './process.ts';
 import { formatBytes, formatDuration, silent, type Progress } from './progress.ts';
 import { HOST_ADDRESS, identityOf } from './vm/identity.ts';
@@ -76,7 +76,8 @@ export async function startLab(options: LabOptions = {}): Promise<Lab> {
   const started = performance.now();
   const sinceStart = (): number => Math.round(performance.now() - started);
   const progress = options.progress ?? silent;
-  const dir = await labFolder();
+  const base = await labFolder();
+  const dir = await runFolder(base);
   await requireTools(runTools, progress);
   const specs = vmSpecs(options);
   requireMemory(specs);
@@ -84,8 +85,14 @@ export async function startLab(options: LabOptions = {}): Promise<Lab> {
   await requireRoom(dir, 1024 ** 3, 'the disks of the VMs');
   await createBridge();
   const cleanups: (() => Promise<void>)[] = [];
+  let stopping: Promise<void> | undefined;
   const stop = async (): Promise<void> => {
-    await Promise.all(cleanups.map(async (cleanup) => await cleanup()));
+    stopping ??= (async () => {
+      await Promise.all(cleanups.map(async (cleanup) => await cleanup()));
+      await deleteBridge();
+      await rm(dir, { recursive: true, force: true });
+    })();
+    await stopping;
   };
   const startControl = async (): Promise<{ controlPlane: ControlPlane; ms: number } | undefined> => {
     if (options.withControlPlane === false) return undefined;
@@ -124,7 +131,7 @@ export async function startLab(options: LabOptions = {}): Promise<Lab> {
           withApp: options.appDir !== undefined,
           hosts,
         });
-        cleanups.push(vm.powerOff);
+        cleanups.push(vm.remove);
         await vm.powerOn();
         vmMs[vm.name] = sinceStart();
         return vm;
@@ -138,7 +145,7 @@ export async function startLab(options: LabOptions = {}): Promise<Lab> {
   try {
     const [control, vms] = await allOrNothing2(startControl(), startVms());
     const timings = { assetsMs: vms.assetsMs, controlPlaneMs: control?.ms, vmMs: vms.vmMs, totalMs: sinceStart() };
-    return assemble(dir, vms, control?.controlPlane, timings, stop);
+    return assemble(base, dir, vms, control?.controlPlane, timings, stop);
   } catch (error) {
     await stop();
     throw error;
@@ -153,6 +160,7 @@ interface StartedVms {
 }
 
 function assemble(
+  base: string,
   dir: string,
   started: StartedVms,
   controlPlane: ControlPlane | undefined,
@@ -183,7 +191,7 @@ function assemble(
     timings,
     stop,
     keep: async () => {
-      await keepLab(lab, controlPlane);
+      await keepLab(base, lab, controlPlane);
     },
   };
   return lab;
@@ -203,6 +211,19 @@ async function labFolder(): Promise<string> {
 }
 
 type BareSpec = Omit<VmSpec, 'hardware'> & { readonly hardware: Omit<Hardware, 'accelerator'> };
+
+/** A folder for this start of a lab: one program may start several, one after the other. */
+async function runFolder(base: string): Promise<string> {
+  for (let number = 1; ; number += 1) {
+    const dir = path.join(base, String(number));
+    try {
+      await mkdir(dir);
+      return dir;
+    } catch (error) {
+      if (!hasCode(error, 'EEXIST')) throw error;
+    }
+  }
+}
 
 /** What VMs there are to be, from the options. */
 export function vmSpecs(options: LabOptions): BareSpec[] {

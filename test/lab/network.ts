@@ -13,11 +13,18 @@ export function tapName(vmName: string): string {
 
 /** Makes the bridge, with the host's address on it. Only ever called in the lab's own network namespace. */
 export async function createBridge(): Promise<void> {
+  if ((await run('ip', ['link', 'show', 'dev', BRIDGE], { check: false })).code === 0) {
+    throw new LabError('a lab is running in this network already: stop() it before another is started');
+  }
   await ip('link', 'set', 'lo', 'up');
   // forward_delay 0 and no spanning tree: a port that comes up forwards at once
   await ip('link', 'add', BRIDGE, 'type', 'bridge', 'forward_delay', '0', 'stp_state', '0', 'mcast_snooping', '0');
   await ip('addr', 'add', `${HOST_ADDRESS}/${PREFIX_LENGTH}`, 'dev', BRIDGE);
   await ip('link', 'set', BRIDGE, 'up');
+}
+
+export async function deleteBridge(): Promise<void> {
+  await ip('link', 'del', BRIDGE);
 }
 
 /** Makes a VM's tap, a port of the bridge. */

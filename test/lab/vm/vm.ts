@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { LabError } from '../errors.ts';
-import { createTap, tapName } from '../network.ts';
+import { createTap, deleteTap, tapName } from '../network.ts';
 import { measureClock, setClock, type ClockReading } from './clock.ts';
 import { execInGuest, shellQuote, GUEST_ENV, type ExecOptions, type ExecResult } from './exec.ts';
 import { guestPaths, requireRunning, startGuest, waitForAgent, type GuestFiles, type RunningGuest } from './guest.ts';
@@ -53,6 +53,8 @@ export interface Vm extends Identity {
   /** Freezes and thaws the virtual CPU, as a stalled hypervisor does. */
   readonly pause: () => Promise<void>;
   readonly unpause: () => Promise<void>;
+  /** Powers it off for good and removes its network port. Its disks go with the lab's folder. */
+  readonly remove: () => Promise<void>;
   /** QEMU's control socket; throws LabError when the VM is off. */
   readonly qmp: () => Qmp;
 }
@@ -131,6 +133,11 @@ export async function createVm(spec: VmSpec, context: VmContext): Promise<Vm> {
       throw error;
     }
   };
+  const powerOff = async (): Promise<void> => {
+    const stopping = current;
+    current = undefined;
+    await stopping?.kill();
+  };
   return {
     ...identity,
     role: spec.role,
@@ -159,11 +166,7 @@ export async function createVm(spec: VmSpec, context: VmContext): Promise<Vm> {
     },
     readFile: async (file) => (await execRaw(`cat ${shellQuote(file)}`)).stdout,
     clock: async () => await measureClock(guest().qga),
-    powerOff: async () => {
-      const stopping = current;
-      current = undefined;
-      await stopping?.kill();
-    },
+    powerOff,
     powerOn: async (beforeLinkUp = '') => {
       if (current !== undefined && current.daemon.ended() === undefined) return;
       await current?.kill();
@@ -174,6 +177,10 @@ export async function createVm(spec: VmSpec, context: VmContext): Promise<Vm> {
     },
     unpause: async () => {
       await guest().qmp.execute('cont');
+    },
+    remove: async () => {
+      await powerOff();
+      await deleteTap(tap);
     },
     qmp: () => guest().qmp,
   };
