@@ -17,7 +17,7 @@ if (unknown.length > 0) {
   console.error(`unknown program ${unknown.join(', ')}; there are: ${Object.keys(programs).join(', ')}`);
   process.exit(2);
 }
-await rm('dist', { recursive: true, force: true });
+if (wanted.length === 0) await rm('dist', { recursive: true, force: true });
 await build({
   entryPoints: Object.fromEntries(
     Object.entries(programs).filter(([name]) => wanted.length === 0 || wanted.includes(name)),

@@ -14,10 +14,10 @@ const config: Config = {
       ...common,
       displayName: 'unit',
       testMatch: ['<rootDir>/{lib,operator,csi-driver,storage-agent,cli,test}/**/*.test.ts'],
-      testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/api/', '<rootDir>/test/lab/.*\\.lab\\.test\\.ts$'],
+      testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/api/', '\\.lab\\.test\\.ts$'],
     },
     { ...common, displayName: 'api', testMatch: ['<rootDir>/test/api/**/*.test.ts'] },
-    { ...common, displayName: 'lab', testMatch: ['<rootDir>/test/lab/**/*.lab.test.ts'] },
+    { ...common, displayName: 'lab', testMatch: ['<rootDir>/test/{lab,system}/**/*.lab.test.ts'] },
   ],
 };
 

@@ -148,20 +148,20 @@ export const LEG_DATA_SECTOR = LEG_HEADER_BYTES / 512;
 /** Where the write-intent bitmap begins. */
 export const LEG_BITMAP_SECTOR = 16;
 
-const BITMAP_AREA_BYTES = LEG_HEADER_BYTES - LEG_BITMAP_SECTOR * 512;
-/** md's bitmap superblock in front of the bits (drivers/md/md-bitmap.c, bitmap_super_t). */
-const BITMAP_SUPERBLOCK_BYTES = 256;
+/** The whole bitmap is one page: however many bits a batch of writes sets, they cost one write to each leg. */
+const BITMAP_BITS = 4096 * 8;
 const SMALLEST_BITMAP_CHUNK_BYTES = 64 * 1024;
+/** Beyond this a resync would copy too much for one write. */
+const LARGEST_BITMAP_CHUNK_BYTES = 64 * 1024 * 1024;
 
 /** Size of a replica's logical volume for a volume of this size. LVM rounds it up to whole extents. */
 export function legSizeBytes(sizeBytes: number): number {
   return sizeBytes + LEG_HEADER_BYTES;
 }
 
-/** How much of the volume one bit of the write-intent bitmap stands for: 64 KiB, doubled until all bits have room. */
+/** How much of the volume one bit of the write-intent bitmap stands for: 64 KiB up to 2 GiB, doubled until all bits fit one page, 64 MiB at most. */
 export function bitmapChunkBytes(sizeBytes: number): number {
   let chunkBytes = SMALLEST_BITMAP_CHUNK_BYTES;
-  while (Math.ceil(Math.ceil(sizeBytes / chunkBytes) / 8) + BITMAP_SUPERBLOCK_BYTES > BITMAP_AREA_BYTES)
-    chunkBytes *= 2;
+  while (sizeBytes / chunkBytes > BITMAP_BITS && chunkBytes < LARGEST_BITMAP_CHUNK_BYTES) chunkBytes *= 2;
   return chunkBytes;
 }

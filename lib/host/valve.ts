@@ -58,7 +58,10 @@ export async function swapValve(name: string, sizeBytes: number, devNo: string, 
   await exec('dmsetup', ['resume', name]);
 }
 
-/** Lets errors pass and cuts the path, so that everything that waits in the valve fails now. Idempotent. */
+/**
+ * Lets errors pass, so that what waits in the valve fails now. Idempotent.
+ * @param path `major:minor` of a path that still works, to be cut; undefined when the kernel has given it up already
+ */
 export async function openValve(name: string, path: string | undefined, exec: Exec = run): Promise<void> {
   await exec('dmsetup', ['message', name, '0', 'fail_if_no_path']);
   if (path !== undefined) await exec('dmsetup', ['message', name, '0', `fail_path ${path}`], { ok: [0, 1] });

@@ -147,6 +147,16 @@ describe('rules of a ReplicatedVolume', () => {
     expect(await refusal(record(['a', 'a']))).toContain('Duplicate');
   });
 
+  test('the record does not go with the status as a whole', async () => {
+    const { metadata } = await volumes().create(newVolume(fresh('rv')));
+    const write = async (status: object | null) =>
+      await volumes().patch(metadata.name, { status }, { subresource: 'status' });
+    await write({ attachment: { node: 'c1', epoch: 4 }, inSync: ['a'] });
+    const message = await refusal(write(null));
+    expect(message).toContain('the attachment record is never removed');
+    expect(message).toContain('the last in-sync replica is never removed');
+  });
+
   test('spec and status are written apart', async () => {
     const volume = newVolume(fresh('rv'));
     const { metadata, status } = await volumes().create({ ...volume, status: { phase: 'Healthy' } });

@@ -250,7 +250,7 @@ async function drop(action: Extract<Action, { kind: 'Drop' }>, context: ExecuteC
   const recordedAt = new Date().toISOString();
   if (leg.member) {
     if (!leg.member.state.has('faulty')) await md.failMember(name, leg.member.device);
-    if (leg.valve) await openValve(leg.valve.name, await pathBelow(leg));
+    if (leg.valve) await openValve(leg.valve.name, leg.controller?.state === 'live' ? leg.namespace?.devNo : undefined);
     await md.unblockMember(name, leg.member.device);
     await md.activate(name);
     const releasedAt = new Date().toISOString();
@@ -262,12 +262,6 @@ async function drop(action: Extract<Action, { kind: 'Drop' }>, context: ExecuteC
   context.event('Warning', 'LegDropped', `${leg.replica}: ${action.reason}`);
   const controller = leg.controller;
   if (controller) await inBackground(action.nqn, context, () => deleteController(controller.name));
-}
-
-async function pathBelow(leg: LegFacts): Promise<string | undefined> {
-  if (leg.namespace) return leg.namespace.devNo;
-  const below = leg.valve?.below[0];
-  return below === undefined ? undefined : readAttribute(`/sys/block/${below}/dev`);
 }
 
 async function removeLeg(leg: LegFacts, { connection }: ExecuteContext): Promise<void> {

@@ -9,6 +9,14 @@ export const schemas = {
     required: ['spec'],
     'x-kubernetes-validations': [
       { rule: 'size(self.metadata.name) <= 100', message: 'the name of a ReplicatedVolume has at most 100 characters' },
+      {
+        rule: '!has(oldSelf.status) || !has(oldSelf.status.attachment) || (has(self.status) && has(self.status.attachment))',
+        message: 'the attachment record is never removed (its epoch would be forgotten)',
+      },
+      {
+        rule: '!has(oldSelf.status) || !has(oldSelf.status.inSync) || size(oldSelf.status.inSync) == 0 || (has(self.status) && has(self.status.inSync) && size(self.status.inSync) > 0)',
+        message: 'the last in-sync replica is never removed from the record',
+      },
     ],
     properties: {
       spec: {
@@ -177,16 +185,6 @@ export const schemas = {
       },
       status: {
         type: 'object',
-        'x-kubernetes-validations': [
-          {
-            rule: '!has(oldSelf.attachment) || has(self.attachment)',
-            message: 'the attachment record is never removed (its epoch would be forgotten)',
-          },
-          {
-            rule: '!has(oldSelf.inSync) || size(oldSelf.inSync) == 0 || (has(self.inSync) && size(self.inSync) > 0)',
-            message: 'the last in-sync replica is never removed from the record',
-          },
-        ],
         properties: {
           phase: {
             type: 'string',
