@@ -1,5 +1,6 @@
+import { HoldfastError } from '../lib/api/index.ts';
 import { commonOptions, parseOrExit, type OptionSpecs } from '../lib/cli.ts';
-import { connect } from '../lib/kube/client.ts';
+import { connect, type KubeConnection } from '../lib/kube/client.ts';
 import { createLogger, describeError } from '../lib/log.ts';
 import { startAgent } from './agent.ts';
 
@@ -21,7 +22,7 @@ const values = parseOrExit({
   options,
 });
 const log = createLogger({ program: 'storage-agent', level: values['log-level'], format: values['log-format'] });
-const connection = connect({ kubeconfigPath: values.kubeconfig, userAgent: `storage-agent/${version}` });
+const connection = connectOrExit();
 const agent = await startAgent({
   connection,
   node: values.node,
@@ -31,6 +32,17 @@ const agent = await startAgent({
   log,
 });
 log.info('started', { node: values.node, version });
+
+/** A kubeconfig that can't be used is a mistake of the person who starts the program: no stack trace. */
+function connectOrExit(): KubeConnection {
+  try {
+    return connect({ kubeconfigPath: values.kubeconfig, userAgent: `storage-agent/${version}` });
+  } catch (error) {
+    if (!(error instanceof HoldfastError)) throw error;
+    process.stderr.write(`storage-agent: ${error.message}\n`);
+    process.exit(2);
+  }
+}
 
 let isStopping = false;
 const stop = (signal: string): void => {

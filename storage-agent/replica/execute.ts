@@ -84,7 +84,8 @@ async function listen(ports: Ports, nqn: string, listeners: readonly Listener[])
     await ports.nvmet.connectable(nqn, listeners);
   } catch (error) {
     const addresses = listeners.map((each) => `${each.ip} port ${each.port}`).join(', ');
-    const reason = error instanceof Error ? error.message : String(error);
+    // The errno says it all (EADDRNOTAVAIL, EADDRINUSE); the message would repeat two long paths.
+    const reason = (error as NodeJS.ErrnoException).code ?? String(error);
     throw new HoldfastError(
       'HF306',
       `the NVMe target can't listen on ${addresses} (${reason}); does spec.addresses of the StorageNode name an address of this node?`,

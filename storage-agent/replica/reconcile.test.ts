@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { logicalVolumeName, replicaNqn, type VolumeReplica } from '../../lib/api/index.ts';
+import { KubeError } from '../../lib/kube/client.ts';
 import { cacheVolumes } from '../volumes.ts';
 import { FakeNode, HOST_A, HOST_B, REPLICA_UID, replicatedVolume, volumeReplica } from '../testing/world.ts';
 import { createReplicaLoop } from './reconcile.ts';
@@ -278,6 +279,23 @@ describe('an orphan', () => {
     node.storage.lvs.set('hf-main/holdfast-pool', pool!);
     await node.run();
     expect(node.replica).toBeUndefined();
+  });
+});
+
+describe('an API server that is away', () => {
+  test('leaves every export as it is, and nothing new is exported', async () => {
+    const node = await attachedNode();
+    const away = new KubeError(0, '', 'no answer');
+    const ports = node.ports();
+    const { lvm, volumes } = cacheVolumes(ports.lvm, () => ports.now());
+    const api = { ...ports.api, readReplica: () => Promise.reject(away), readVolume: () => Promise.reject(away) };
+    const loop = createReplicaLoop({ ...ports, lvm, api }, volumes);
+    await loop.reconcile('v-r0');
+    update(node, { hostNqn: HOST_B, epoch: 2 });
+    await expect(loop.reconcile('v-r0')).rejects.toThrow('no answer');
+    expect(node.target.controllers.get(nqnOf(node))).toEqual(new Set([HOST_A]));
+    expect(node.replica?.status).toMatchObject({ phase: 'Ready', fencedEpoch: 1 });
+    expect(node.replica?.status?.message).not.toMatch(/HF300/);
   });
 });
 

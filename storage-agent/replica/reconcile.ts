@@ -1,4 +1,6 @@
 import { HoldfastError, type VolumeReplicaStatus } from '../../lib/api/index.ts';
+import { KubeError } from '../../lib/kube/client.ts';
+import { describeError } from '../../lib/log.ts';
 import type { Ports } from '../ports.ts';
 import type { VolumeCache } from '../volumes.ts';
 import { executeAction } from './execute.ts';
@@ -48,7 +50,12 @@ export function createReplicaLoop(ports: Ports, volumes: VolumeCache): ReplicaLo
     const message = messageOf({ message: error instanceof HoldfastError ? text : `HF300: ${text}` });
     if (before.message === message) return;
     const { conditions: _, ...kept } = before;
-    await ports.api.writeReplicaStatus(name, { ...kept, phase: kept.phase ?? 'Pending', message });
+    try {
+      await ports.api.writeReplicaStatus(name, { ...kept, phase: kept.phase ?? 'Pending', message });
+    } catch (writing) {
+      // What went wrong first is what counts; the loop comes back for both.
+      ports.log.warn('the error could not be written to the status', { replica: name, error: describeError(writing) });
+    }
   };
 
   /** One look and at most one effect. Undefined when there may be more to do. */
@@ -90,7 +97,8 @@ export function createReplicaLoop(ports: Ports, volumes: VolumeCache): ReplicaLo
           const done = await step(seen);
           if (done !== undefined) return done;
         } catch (error) {
-          await writeError(name, error);
+          // An API server that is away or newer than our cache is no fault of the replica.
+          if (!(error instanceof KubeError)) await writeError(name, error);
           throw error;
         }
       }
