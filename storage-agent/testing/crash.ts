@@ -8,7 +8,8 @@ export class Killer {
   effects: string[] = [];
   private at: number | undefined;
   private when: 'before' | 'after' = 'before';
-  private isDead = false;
+  /** Killed, and not started again: whatever the program's code still does has no effect any more. */
+  isDead = false;
 
   /** Arms it: the `index`-th effect from now on (from 0) kills. */
   arm(index: number, when: 'before' | 'after'): void {
