@@ -14,7 +14,8 @@ install: node_modules/.installed ## fetch the npm packages (Node 24 among them)
 
 node_modules/.installed: package.json package-lock.json .npmrc
 	@command -v npm >/dev/null || { echo 'npm is missing: install Node.js 20 or newer (Debian: apt-get install nodejs npm)'; exit 1; }
-	npm ci --loglevel=error
+	@# not `npm ci`: it insists on lock entries for platforms (macOS, Windows) whose packages a mirror may not carry
+	npm install --no-save --ignore-scripts --loglevel=error
 	@touch $@
 
 build: install ## bundle the programs into dist/
