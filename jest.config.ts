@@ -17,7 +17,7 @@ const config: Config = {
       testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/api/', '\\.lab\\.test\\.ts$'],
     },
     { ...common, displayName: 'api', testMatch: ['<rootDir>/test/api/**/*.test.ts'] },
-    { ...common, displayName: 'lab', testMatch: ['<rootDir>/test/{lab,system}/**/*.lab.test.ts'] },
+    { ...common, displayName: 'lab', testMatch: ['<rootDir>/test/**/*.lab.test.ts'] },
   ],
 };
 

@@ -1,7 +1,7 @@
 import { hostId } from '../../lib/api/names.ts';
 import type { Vm } from '../lab/vm/vm.ts';
 import type { System } from '../system/system.ts';
-import { capability, CSI } from './csi.ts';
+import { capability, CSI } from '../system/csi.ts';
 
 /** Each run lasts this long. They alternate, so that a machine that grows slower hits both alike. */
 const RUN_SECONDS = 3;

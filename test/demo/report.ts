@@ -70,7 +70,9 @@ export function timeline(moments: readonly Moment[], spans: readonly Span[]): st
     const barWidth = Math.max(2, x(span.toMs) - x(span.fromMs));
     const title = `${span.lane}: ${span.text}, ${((span.toMs - span.fromMs) / 1000).toFixed(1)} s`;
     const label =
-      barWidth > 40 ? `<text x="${x(span.fromMs) + 4}" y="${y + 15}" fill="#fff">${escape(span.text)}</text>` : '';
+      barWidth > span.text.length * 7 + 8
+        ? `<text x="${x(span.fromMs) + 4}" y="${y + 15}" fill="#fff">${escape(span.text)}</text>`
+        : '';
     return `<rect x="${x(span.fromMs)}" y="${y}" width="${barWidth}" height="22" rx="3" fill="${COLOURS[span.kind]}"><title>${escape(title)}</title></rect>${label}`;
   });
   const names = lanes.map(

@@ -1,20 +1,20 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import type { Lab } from '../lab/lab.ts';
-import { dirtyBytes, longestStallMs, parseAcks, verify, type Ack } from '../lab/history.ts';
+import { dirtyBytes, longestStallMs, verify } from '../lab/history.ts';
 import { formatBytes, formatDuration } from '../lab/progress.ts';
 import type { Vm } from '../lab/vm/vm.ts';
 import type { System } from '../system/system.ts';
 import { bench } from './bench.ts';
-import { capability, CSI, STAGING, TARGET } from './csi.ts';
+import { capability, TARGET } from '../system/csi.ts';
+import { acksOf, dump, pause, stageOn, startWriter, unstageFrom, waitForAck } from '../system/workload.ts';
 import type { Figures } from './figures.ts';
 import { bar, type Teller } from './teller.ts';
-import { legsOf, look, watchUntil, type View } from './watch.ts';
+import { legsOf, look, watchUntil, type View } from '../system/watch.ts';
 
 export const VOLUME = 'pg';
 const VOLUME_BYTES = 96 * 1024 * 1024;
 const CHUNK_BYTES = 64 * 1024;
-const FILE = `${TARGET}/ledger`;
-const FILE_BLOCKS = 2048;
+const WRITER = { file: `${TARGET}/ledger`, blocks: 2048 };
 const LEG_TIMEOUT_MS = 3000;
 const REPLICA_TIMEOUT_S = 20;
 /** How long the transient fault lasts: longer than legTimeout, shorter than replicaTimeout. */
@@ -126,13 +126,20 @@ async function place({ system, tell, figures }: Story): Promise<void> {
 }
 
 async function attach(story: Story): Promise<void> {
-  const { system, tell, client, lab } = story;
+  const { system, tell, client } = story;
   tell.chapter(`It is attached to ${client.name}, formatted and mounted; a writer begins`);
-  const context = await stageOn(story, client);
+  const context = await stageOn(system, VOLUME, client);
   tell.good(`${devicePathOf(await look(system, VOLUME))} is mounted (epoch ${JSON.stringify(context['epoch'] ?? '')})`);
-  await startWriter(client);
-  const acks = await waitForAcks(lab, client, 20, tell);
-  tell.say(`the writer overwrites ${FILE_BLOCKS} blocks of 4 KiB, each durable before the next; ${acks.length} so far`);
+  await startWriter(client, WRITER);
+  await waitForAck(
+    client,
+    (all) => all[19],
+    (text) => tell.live(text),
+  );
+  const acks = await acksOf(client);
+  tell.say(
+    `the writer overwrites ${WRITER.blocks} blocks of 4 KiB, each durable before the next; ${acks.length} so far`,
+  );
 }
 
 async function transientFault({ lab, system, tell, figures, client }: Story): Promise<void> {
@@ -153,7 +160,11 @@ async function transientFault({ lab, system, tell, figures, client }: Story): Pr
     (view) => view.connection?.status?.lastDrop?.replica === node,
     show,
   );
-  const stalled = await waitForAckAfter(client, cutAt + LEG_TIMEOUT_MS, tell);
+  const stalled = await waitForAck(
+    client,
+    (all) => all.find((ack) => ack.endMs >= cutAt + LEG_TIMEOUT_MS),
+    (text) => tell.live(text),
+  );
   const dropped = (await look(system, VOLUME)).connection?.status?.lastDrop;
   if (!dropped) throw new Error('the drop was not reported');
   const during = (await acksOf(client)).slice(before.length);
@@ -241,13 +252,14 @@ async function permanentFault(story: Story): Promise<void> {
   );
   figures.bytesHealed = healed.copiedBytes;
   figures.healSeconds = seconds(tell.now() - startMs);
-  tell.span({ fromMs: from, toMs: startMs, lane: vm.name, text: 'off', kind: 'fault' });
   tell.span({ fromMs: startMs, toMs: tell.now(), lane: replaced.storageNode, text: 'heal', kind: 'sync' });
   tell.good(
     `healed onto ${replaced.storageNode} in ${figures.healSeconds} s; ${formatBytes(healed.copiedBytes)} copied`,
   );
 
   await lab.faults.powerOn(vm);
+  tell.span({ fromMs: from, toMs: tell.now(), lane: vm.name, text: 'off', kind: 'fault' });
+  const backAt = tell.now();
   await system.startStorageAgent(vm);
   tell.say(`${vm.name} has power again; its replica is an orphan now`);
   const deadline = performance.now() + 90_000;
@@ -258,7 +270,7 @@ async function permanentFault(story: Story): Promise<void> {
   }
   const { stdout } = await vm.exec('lvs --noheadings -o lv_name,lv_tags 2>/dev/null | grep hf.replica || true');
   if (stdout.trim() !== '') throw new Error(`${vm.name} still holds ${stdout.trim()}`);
-  tell.span({ fromMs: startMs, toMs: tell.now(), lane: vm.name, text: 'off', kind: 'fault' });
+  tell.span({ fromMs: backAt, toMs: tell.now(), lane: vm.name, text: 'erase', kind: 'sync' });
   tell.good(`${node} is erased and deleted; ${vm.name} holds nothing of it`);
 }
 
@@ -273,7 +285,7 @@ async function failOver(story: Story): Promise<void> {
   await lab.faults.powerOff(old);
   tell.fault(`${old.name} is off`);
   story.client = next;
-  const moving = detachFrom(story, old).then(() => stageOn(story, next));
+  const moving = detachFrom(system, old).then(() => stageOn(system, VOLUME, next));
   const ticker = setInterval(() => {
     look(system, VOLUME).then(
       ({ volume }) => tell.live(volume.status?.message ?? ''),
@@ -285,19 +297,22 @@ async function failOver(story: Story): Promise<void> {
   const pathAfter = devicePathOf(await look(system, VOLUME));
   if (pathAfter !== pathBefore) throw new Error(`the device path changed from ${pathBefore} to ${pathAfter}`);
   tell.span({ fromMs: from, toMs: tell.now(), lane: 'writer', text: 'fail-over', kind: 'stall' });
-  tell.span({ fromMs: from, toMs: tell.now() + 1, lane: old.name, text: 'off', kind: 'fault' });
   tell.good(`mounted on ${next.name} after ${figures.failoverSeconds} s, same path ${pathAfter}`);
   const acks = await acksOf(old);
-  const { stdout } = await next.exec(`node /opt/holdfast/writer.mjs dump ${FILE}`, { timeoutMs: 60_000 });
-  const verdict = verify(acks, JSON.parse(stdout) as number[]);
+  const verdict = verify(acks, await dump(next, WRITER.file));
   figures.acknowledgedWrites = verdict.acknowledged;
   figures.lostWrites = verdict.lost.length + verdict.torn.length;
   tell.fact('acknowledged writes', String(verdict.acknowledged));
   tell.fact('lost or torn', String(figures.lostWrites));
   if (figures.lostWrites > 0) throw new Error(`acknowledged writes are lost: ${JSON.stringify(verdict)}`);
   await writeFile(next.ackLogFile, '');
-  await startWriter(next);
-  await waitForAcks(lab, next, 10, tell);
+  await startWriter(next, WRITER);
+  await waitForAck(
+    next,
+    (all) => all[9],
+    (text) => tell.live(text),
+  );
+  tell.span({ fromMs: from, toMs: tell.now(), lane: old.name, text: 'off', kind: 'fault' });
   tell.good(`the writer goes on on ${next.name}`);
 }
 
@@ -306,9 +321,8 @@ async function cleanUp(story: Story): Promise<void> {
   tell.chapter('The volume is deleted; nothing is left');
   await lab.faults.killProgram(client, 'writer.mjs', 'TERM');
   await pause(500);
-  await system.csi(client, 'NodeUnpublishVolume', { volumeId: VOLUME, targetPath: TARGET });
-  await system.csi(client, 'NodeUnstageVolume', { volumeId: VOLUME, stagingTargetPath: `${STAGING}/${VOLUME}` });
-  await detachFrom(story, client);
+  await unstageFrom(system, VOLUME, client);
+  await detachFrom(system, client);
   await system.csi('controller', 'DeleteVolume', { volumeId: VOLUME });
   const deadline = performance.now() + 60_000;
   for (;;) {
@@ -327,58 +341,8 @@ async function cleanUp(story: Story): Promise<void> {
   tell.good('no replica, no logical volume, no export is left');
 }
 
-/** ControllerPublish, NodeStage, NodePublish. */
-async function stageOn({ system }: Story, client: Vm): Promise<Record<string, unknown>> {
-  const published = await system.csi(
-    'controller',
-    'ControllerPublishVolume',
-    CSI.publish(VOLUME, client.name, 'ext4'),
-    90_000,
-  );
-  const context = (published['publishContext'] ?? {}) as Record<string, unknown>;
-  await system.csi(client, 'NodeStageVolume', CSI.stage(VOLUME, context, 'ext4'));
-  await system.csi(client, 'NodePublishVolume', CSI.publishOnNode(VOLUME, context, 'ext4'));
-  return context;
-}
-
-async function detachFrom({ system }: Story, client: Vm): Promise<void> {
+async function detachFrom(system: System, client: Vm): Promise<void> {
   await system.csi('controller', 'ControllerUnpublishVolume', { volumeId: VOLUME, nodeId: client.name }, 90_000);
-}
-
-async function startWriter(client: Vm): Promise<void> {
-  await client.spawn(`node /opt/holdfast/writer.mjs write ${FILE} ${FILE_BLOCKS} /dev/virtio-ports/holdfast.log`, {
-    logFile: '/var/log/writer.log',
-  });
-}
-
-async function acksOf(client: Vm): Promise<Ack[]> {
-  return parseAcks(await readFile(client.ackLogFile, 'utf8').catch(() => ''));
-}
-
-async function waitForAcks(_lab: Lab, client: Vm, count: number, tell: Teller): Promise<Ack[]> {
-  const deadline = performance.now() + 60_000;
-  for (;;) {
-    const acks = await acksOf(client);
-    if (acks.length >= count) return acks;
-    if (performance.now() > deadline) {
-      const log = (await client.exec('cat /var/log/writer.log', { check: false })).stdout;
-      throw new Error(`the writer on ${client.name} acknowledged ${acks.length} writes in 60 s: ${log}`);
-    }
-    tell.live(`the writer starts; ${acks.length} writes acknowledged`);
-    await pause(300);
-  }
-}
-
-/** The first write that was acknowledged after `afterMs` (wall clock). */
-async function waitForAckAfter(client: Vm, afterMs: number, tell: Teller): Promise<Ack> {
-  const deadline = performance.now() + 30_000;
-  for (;;) {
-    const found = (await acksOf(client)).find((ack) => ack.endMs >= afterMs);
-    if (found) return found;
-    if (performance.now() > deadline) throw new Error('no write was acknowledged after the fault');
-    tell.live('writes wait');
-    await pause(100);
-  }
 }
 
 /** The member that was added last, and the VM that holds it. */
@@ -394,5 +358,3 @@ function devicePathOf(view: View): string {
 }
 
 const seconds = (ms: number): number => Math.round(ms / 100) / 10;
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

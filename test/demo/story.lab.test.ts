@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { startLab, type Lab } from '../lab/lab.ts';
-import { runStory } from '../demo/story.ts';
-import { targets, type Figures } from '../demo/figures.ts';
-import { createTeller } from '../demo/teller.ts';
-import { isComplete } from '../demo/report.ts';
-import { startSystem, type System } from './system.ts';
+import { runStory } from './story.ts';
+import { targets, type Figures } from './figures.ts';
+import { createTeller } from './teller.ts';
+import { isComplete } from './report.ts';
+import { startSystem, type System } from '../system/system.ts';
 
 jest.setTimeout(15 * 60_000);
 

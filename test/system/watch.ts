@@ -1,5 +1,5 @@
 import type { ReplicatedVolume, VolumeConnection } from '../../lib/api/index.ts';
-import type { System } from '../system/system.ts';
+import type { System } from './system.ts';
 
 /** One look at a volume from the API and from its client. */
 export interface View {
