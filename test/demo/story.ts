@@ -3,7 +3,7 @@ import type { Lab } from '../lab/lab.ts';
 import { dirtyBytes, longestStallMs, verify } from '../lab/history.ts';
 import { formatBytes, formatDuration } from '../lab/progress.ts';
 import type { Vm } from '../lab/vm/vm.ts';
-import type { System } from '../system/system.ts';
+import { storageReady, type System } from '../system/system.ts';
 import { bench } from './bench.ts';
 import { capability, TARGET } from '../system/csi.ts';
 import { acksOf, dump, pause, stageOn, startWriter, unstageFrom, waitForAck } from '../system/workload.ts';
@@ -65,29 +65,11 @@ export async function runStory(
   return story.figures;
 }
 
-async function waitForNodes({ lab, system, tell }: Story): Promise<void> {
+async function waitForNodes({ system, tell }: Story): Promise<void> {
   tell.chapter('Holdfast starts: four storage nodes in four zones make their pools');
-  const deadline = performance.now() + 120_000;
-  for (;;) {
-    const { items } = await system.storageNodes.list();
-    const ready = items.filter((node) =>
-      node.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True'),
-    );
-    if (ready.length === lab.storage.length) {
-      for (const node of ready)
-        tell.say(
-          `${node.metadata.name}  zone ${node.metadata.labels?.['zone']}  ${node.status?.summary?.capacity ?? ''}`,
-        );
-      return;
-    }
-    if (performance.now() > deadline) {
-      const why = items.map(
-        (node) => `${node.metadata.name}: ${node.status?.conditions?.map((c) => c.message).join(' ') ?? 'no status'}`,
-      );
-      throw new Error(`not every storage node became ready: ${why.join('; ')}`);
-    }
-    tell.live(`${ready.length} of ${lab.storage.length} storage nodes ready`);
-    await pause(300);
+  const ready = await storageReady(system, (text) => tell.live(text));
+  for (const node of ready) {
+    tell.say(`${node.metadata.name}  zone ${node.metadata.labels?.['zone']}  ${node.status?.summary?.capacity ?? ''}`);
   }
 }
 

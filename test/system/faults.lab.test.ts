@@ -3,7 +3,7 @@ import { longestStallMs, verify, type Ack } from '../lab/history.ts';
 import { startLab, type Lab } from '../lab/lab.ts';
 import type { Vm } from '../lab/vm/vm.ts';
 import { capability, TARGET } from './csi.ts';
-import { startSystem, type System } from './system.ts';
+import { startSystem, storageReady, type System } from './system.ts';
 import { look, watchUntil, type View } from './watch.ts';
 import { acksOf, dump, pause, stageOn, startWriter, waitForAck } from './workload.ts';
 
@@ -42,7 +42,7 @@ describe('faults under a running writer', () => {
     const [first] = lab.clients;
     if (!first) throw new Error('no client VM');
     client = first;
-    await readyNodes(system, lab.storage.length);
+    await storageReady(system);
     await system.csi('controller', 'CreateVolume', {
       name: VOLUME,
       capacityRange: { requiredBytes: String(64 * 1024 * 1024) },
@@ -157,16 +157,3 @@ describe('faults under a running writer', () => {
     expect(verdict.acknowledged).toBeGreaterThan(100);
   });
 });
-
-async function readyNodes(system: System, count: number): Promise<void> {
-  const deadline = performance.now() + 120_000;
-  for (;;) {
-    const { items } = await system.storageNodes.list();
-    const ready = items.filter((node) =>
-      node.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True'),
-    );
-    if (ready.length === count) return;
-    if (performance.now() > deadline) throw new Error(`${ready.length} of ${count} storage nodes are ready`);
-    await pause(500);
-  }
-}

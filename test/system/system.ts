@@ -177,6 +177,30 @@ export async function startSystem(lab: Lab, options: SystemOptions = {}): Promis
   return system;
 }
 
+/** Waits until every storage node has its pools. Throws after two minutes, with what each says. */
+export async function storageReady(
+  { storageNodes, lab }: System,
+  waiting: (text: string) => void = () => undefined,
+): Promise<StorageNode[]> {
+  const deadline = performance.now() + 120_000;
+  for (;;) {
+    const { items } = await storageNodes.list();
+    const ready = items.filter((node) =>
+      node.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True'),
+    );
+    if (ready.length === lab.storage.length) return ready;
+    if (performance.now() > deadline) {
+      const why = items.map(
+        ({ metadata, status }) =>
+          `${metadata.name}: ${status?.conditions?.map((c) => c.message).join(' ') ?? 'no status'}`,
+      );
+      throw new Error(`not every storage node became ready: ${why.join('; ')}`);
+    }
+    waiting(`${ready.length} of ${lab.storage.length} storage nodes ready`);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+  }
+}
+
 const GUEST_LOG = '/var/log/holdfast.log';
 
 function labelsOf(vm: Vm): Record<string, string> {

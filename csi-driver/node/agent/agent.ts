@@ -92,10 +92,12 @@ export async function startClientAgent(options: ClientAgentOptions): Promise<Cli
   connectionInformer.start();
   const sweeping = sweep();
 
-  /** Arrays that no connection of the API speaks for were taken from us while we were away. */
+  /** Arrays of volumes that are no longer attached here, by the record, were taken from us while we were away. */
   async function sweep(): Promise<void> {
     await Promise.all([volumeInformer.synced(), connectionInformer.synced()]);
-    const ours = new Set(connectionInformer.list().map((object) => arrayName(object.spec.volumeUid)));
+    const connected = connectionInformer.list().map((object) => arrayName(object.spec.volumeUid));
+    const attached = volumeInformer.list().map((volume) => arrayName(volume.metadata.uid ?? ''));
+    const ours = new Set([...connected, ...attached]);
     let left = (await listArrays(ARRAY_PREFIX)).filter((name) => !ours.has(name));
     while (left.length > 0 && !stopping) {
       const still: string[] = [];

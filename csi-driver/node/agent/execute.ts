@@ -1,50 +1,22 @@
-import { mkdir, rename, rm, symlink } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import type { ReplicatedVolume, VolumeConnection } from '../../../lib/api/index.ts';
+import { rm } from 'node:fs/promises';
 import {
   arrayName,
   bitmapChunkBytes,
-  LEG_BITMAP_SECTOR,
   devicePath,
-  hostId,
-  hostNqn,
+  LEG_BITMAP_SECTOR,
   LEG_HEADER_BYTES,
   valveName,
 } from '../../../lib/api/names.ts';
 import { run } from '../../../lib/host/exec.ts';
 import * as md from '../../../lib/host/md.ts';
-import { answersTcp, connectController, deleteController } from '../../../lib/host/nvme.ts';
-import { readAttribute, readBlockStat } from '../../../lib/host/sysfs.ts';
-import { createValve, openValve, reinstatePath, removeValve, swapValve } from '../../../lib/host/valve.ts';
-import type { Resource } from '../../../lib/kube/client.ts';
-import type { Logger } from '../../../lib/log.ts';
-import type { Action, ConnectionFacts, LegFacts } from './facts.ts';
+import { deleteController } from '../../../lib/host/nvme.ts';
+import { readBlockStat } from '../../../lib/host/sysfs.ts';
+import { openValve, reinstatePath, removeValve } from '../../../lib/host/valve.ts';
+import { factsOf, record, type ExecuteContext } from './context.ts';
+import type { Action, LegFacts } from './facts.ts';
 import { fenceArray } from './fence.ts';
-import type { VolumeMemory } from './memory.ts';
-import { changeRecord, type RecordChange } from './record.ts';
-
-/** A TCP probe that takes longer than this is no answer. */
-const PROBE_MS = 1000;
-/** Pause after a connect that failed. */
-const RECONNECT_PAUSE_MS = 1000;
-
-export interface ExecuteContext {
-  readonly node: string;
-  readonly bootId: string;
-  readonly volumes: Resource<ReplicatedVolume>;
-  readonly connection: VolumeConnection;
-  readonly volume: ReplicatedVolume;
-  readonly facts: ConnectionFacts;
-  readonly memory: VolumeMemory;
-  readonly log: Logger;
-  /** Monotonic milliseconds, the same clock as the facts'. */
-  now(): number;
-  /** Called with each state of the record that the API server accepted. */
-  recorded(volume: ReplicatedVolume): void;
-  /** Called when a released connection may go. */
-  released(): Promise<void>;
-  event(type: 'Normal' | 'Warning', reason: string, message: string): void;
-}
+import { connectLeg, disconnectLeg, freshValve, inBackground, swapLeg } from './legs.ts';
+import { assemble, link, stop } from './start-stop.ts';
 
 /** Carries out one action. Every step may be repeated: what is already so is left as it is. */
 export async function execute(action: Action, context: ExecuteContext): Promise<void> {
@@ -87,139 +59,6 @@ export async function execute(action: Action, context: ExecuteContext): Promise<
       return;
     }
   }
-}
-
-function factsOf(nqn: string, { facts }: ExecuteContext): LegFacts {
-  const leg = facts.legs.find((found) => found.nqn === nqn);
-  if (!leg) throw new Error(`no leg ${nqn}`);
-  return leg;
-}
-
-/** Connects and disconnects take seconds when a node is gone; the loop goes on looking meanwhile. */
-function inBackground(nqn: string, { memory, log }: ExecuteContext, work: () => Promise<void>): Promise<void> {
-  const leg = memory.leg(nqn);
-  if (leg.busy) return Promise.resolve();
-  leg.busy = true;
-  void work()
-    .catch((error: Error) => {
-      if (leg.connectError !== error.message)
-        log.warn('leg: connect or disconnect failed', { leg: leg.replica, error: error.message });
-      leg.connectError = error.message;
-      return new Promise((resolve) => setTimeout(resolve, RECONNECT_PAUSE_MS).unref());
-    })
-    .finally(() => {
-      leg.busy = false;
-    });
-  return Promise.resolve();
-}
-
-async function connectLeg(nqn: string, { memory, node, facts, log }: ExecuteContext): Promise<void> {
-  const leg = memory.leg(nqn);
-  if (!(await answersTcp(leg.address, leg.port, PROBE_MS)))
-    throw new Error(`${leg.address}:${leg.port} does not answer`);
-  const { keepAliveSeconds, fastIoFailSeconds } = pathTimeouts(facts.legTimeoutMs);
-  const name = await connectController({
-    nqn,
-    address: leg.address,
-    port: leg.port,
-    hostNqn: hostNqn(node),
-    hostId: hostId(node),
-    keepAliveSeconds,
-    fastIoFailSeconds,
-  });
-  leg.connectError = undefined;
-  log.info('leg connected', { leg: leg.replica, controller: name });
-}
-
-/**
- * The kernel's own timeouts (whole seconds) for a legTimeout: the controller notices a silent path within two
- * keep-alives, and its I/O moves up into the valve, both before legTimeout where that is long enough.
- */
-export function pathTimeouts(legTimeoutMs: number): { keepAliveSeconds: number; fastIoFailSeconds: number } {
-  const third = Math.max(1, Math.floor(legTimeoutMs / 3000));
-  return { keepAliveSeconds: Math.min(5, third), fastIoFailSeconds: Math.min(5, third) };
-}
-
-async function disconnectLeg(nqn: string, { facts, memory }: ExecuteContext): Promise<void> {
-  const leg = facts.legs.find((found) => found.nqn === nqn);
-  if (leg?.valve) {
-    await openValve(leg.valve.name, leg.namespace?.devNo);
-    await removeValve(leg.valve.name);
-  }
-  if (leg?.controller) await deleteController(leg.controller.name);
-  if (!leg?.desired) memory.forget(nqn);
-}
-
-async function swapLeg(leg: LegFacts, { connection }: ExecuteContext): Promise<void> {
-  if (!leg.namespace) return;
-  await swapValve(valveName(leg.nqn), legBytes(connection), leg.namespace.devNo);
-}
-
-/** What of a leg md uses: the header and the volume. The LV may be larger by LVM's rounding. */
-const legBytes = (connection: VolumeConnection): number => LEG_HEADER_BYTES + connection.spec.sizeBytes;
-
-/** A new valve over a leg that is no member of an array. */
-async function freshValve(leg: LegFacts, connection: VolumeConnection): Promise<{ device: string; devNo: string }> {
-  const { namespace } = leg;
-  if (!namespace) throw new Error(`leg ${leg.replica} has no namespace`);
-  if (namespace.sizeBytes < legBytes(connection)) {
-    throw new Error(`leg ${leg.replica} has ${namespace.sizeBytes} bytes, but ${legBytes(connection)} are needed`);
-  }
-  const name = valveName(leg.nqn);
-  await removeValve(name);
-  await createValve(name, legBytes(connection), namespace.devNo);
-  const devNo = (
-    await run('dmsetup', ['info', '-c', '--noheadings', '-o', 'major,minor', '--separator', ':', name])
-  ).stdout.trim();
-  const device = (await run('dmsetup', ['info', '-c', '--noheadings', '-o', 'blkdevname', name])).stdout.trim();
-  return { device, devNo };
-}
-
-/** Starts the array from legs that the record names, and records what is missing before anything can be written. */
-async function assemble(action: Extract<Action, { kind: 'Assemble' }>, context: ExecuteContext): Promise<void> {
-  const { connection, facts, log } = context;
-  const name = arrayName(connection.spec.volumeUid);
-  const legs = action.nqns.map((nqn) => factsOf(nqn, context));
-  if (facts.array) await md.stopArray(name);
-  const members = [];
-  for (const [slot, leg] of legs.entries()) members.push({ ...(await freshValve(leg, connection)), slot });
-  await md.assembleReadOnly({
-    name,
-    raidDisks: connection.spec.raidDisks,
-    sizeBytes: connection.spec.sizeBytes,
-    dataOffsetBytes: LEG_HEADER_BYTES,
-    bitmapSector: LEG_BITMAP_SECTOR,
-    bitmapChunkBytes: bitmapChunkBytes(connection.spec.sizeBytes),
-    resyncStart: action.resyncStart,
-    members,
-  });
-  const started = legs.map((leg) => leg.replica);
-  await record(context, (status) => {
-    const inSync = status.inSync ?? [];
-    const unknown = started.filter((replica) => !inSync.includes(replica));
-    if (unknown.length > 0) throw new Error(`refusing to start from ${unknown.join(', ')}: not in the in-sync set`);
-    const missing = inSync.filter((replica) => !started.includes(replica));
-    const at = new Date().toISOString();
-    const reason = 'it could not be reached when the volume was attached';
-    return {
-      inSync: started,
-      outOfSync: Object.fromEntries(missing.map((replica) => [replica, { epoch: connection.spec.epoch, at, reason }])),
-      clean: false,
-    };
-  });
-  await md.activate(name);
-  await link(context);
-  log.info('array started', { volume: connection.spec.volume, legs: started, resyncStart: action.resyncStart });
-}
-
-/** Points the stable path at the array, in one step, so that nobody ever finds it missing. */
-async function link({ connection }: ExecuteContext): Promise<void> {
-  const path = devicePath(connection.spec.volume);
-  await mkdir(dirname(path), { recursive: true });
-  const next = `${path}.new`;
-  await rm(next, { force: true });
-  await symlink(`/dev/${arrayName(connection.spec.volumeUid)}`, next);
-  await rename(next, path);
 }
 
 /**
@@ -361,25 +200,4 @@ async function recordJoined(leg: LegFacts, context: ExecuteContext): Promise<voi
     copiedBytes,
   };
   context.event('Normal', 'LegInSync', `${leg.replica}: in sync again, ${copiedBytes} bytes copied`);
-}
-
-/** Stops the array. It counts as clean only when no copy between in-sync legs was left to do. */
-async function stop(context: ExecuteContext): Promise<void> {
-  const { connection, facts, log } = context;
-  const name = arrayName(connection.spec.volumeUid);
-  const resynced = (await readAttribute(`/sys/block/${name}/md/resync_start`)) === 'none';
-  const ran = facts.array !== undefined && !['inactive', 'readonly'].includes(facts.array.state);
-  await md.stopArray(name);
-  log.info('array stopped', { volume: connection.spec.volume, clean: ran && resynced });
-  if (ran && resynced) {
-    await record(context, (status) => ({ inSync: status.inSync ?? [], outOfSync: {}, clean: true }));
-  }
-}
-
-async function record(
-  context: ExecuteContext,
-  change: (status: NonNullable<ReplicatedVolume['status']>) => RecordChange | undefined,
-): Promise<void> {
-  const owner = { node: context.node, epoch: context.connection.spec.epoch };
-  context.recorded(await changeRecord(context.volumes, context.volume, owner, change));
 }

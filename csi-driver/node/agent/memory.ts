@@ -86,6 +86,8 @@ export interface LastSync {
 /** What the agent remembers of one volume while it is connected. */
 export class VolumeMemory {
   startingSinceMs: number | undefined;
+  /** The epoch under which this process started the array. */
+  startedEpoch: number | undefined;
   lastDrop: LastDrop | undefined;
   lastSync: LastSync | undefined;
   lastError: string | undefined;

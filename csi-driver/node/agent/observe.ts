@@ -62,7 +62,8 @@ export async function observe(input: ObserveInput): Promise<ConnectionFacts> {
   if (running) memory.startingSinceMs = undefined;
   else memory.startingSinceMs ??= nowMs;
   return {
-    grant: grantOf(status?.attachment, spec.epoch, node),
+    grant:
+      running && !startedUnder(connection, memory, bootId) ? 'Lost' : grantOf(status?.attachment, spec.epoch, node),
     releasing: connection.metadata.deletionTimestamp !== undefined,
     legTimeoutMs: parseDurationMs(spec.legTimeout),
     raidDisks: spec.raidDisks,
@@ -84,6 +85,20 @@ function covers(
   nqn: string,
 ): boolean {
   return entry !== undefined && entry.epoch === epoch && entry.bootId === bootId && entry.nqn === nqn;
+}
+
+/**
+ * Whether the array that runs was started under the connection's epoch. One of an earlier epoch may hold a file system
+ * that another client has changed since. The proof is this process's own start, or what its predecessor in this boot
+ * reported; one that started an array and died before it reported had no user yet, as users wait for the report.
+ */
+export function startedUnder(
+  { spec, status }: Pick<VolumeConnection, 'spec' | 'status'>,
+  memory: Pick<VolumeMemory, 'startedEpoch'>,
+  bootId: string,
+): boolean {
+  if (memory.startedEpoch !== undefined) return memory.startedEpoch === spec.epoch;
+  return status?.epoch === spec.epoch && status.bootId === bootId;
 }
 
 /** Caches lag: a record with a lower epoch than the connection's is old, one with a higher epoch is the truth. */

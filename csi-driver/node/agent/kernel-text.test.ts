@@ -1,10 +1,11 @@
 import { describe, expect, test } from '@jest/globals';
-import { countBits, pathTimeouts } from '../../csi-driver/node/agent/execute.ts';
-import { parseMountInfo } from '../../csi-driver/node/agent/users.ts';
-import { parseSyncCompleted } from './md.ts';
-import { fabricsOptions } from './nvme.ts';
-import { parseBlockStat } from './sysfs.ts';
-import { parseValveStatus, valveTable } from './valve.ts';
+import { countBits } from './execute.ts';
+import { pathTimeouts } from './legs.ts';
+import { parseMountInfo } from './users.ts';
+import { parseSyncCompleted } from '../../../lib/host/md.ts';
+import { fabricsOptions } from '../../../lib/host/nvme.ts';
+import { parseBlockStat } from '../../../lib/host/sysfs.ts';
+import { parseValveStatus, valveTable } from '../../../lib/host/valve.ts';
 
 // The texts are what kernel 6.12 printed.
 describe('what the kernel prints', () => {

@@ -1,0 +1,75 @@
+import { mkdir, rename, rm, symlink } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import {
+  arrayName,
+  bitmapChunkBytes,
+  devicePath,
+  LEG_BITMAP_SECTOR,
+  LEG_HEADER_BYTES,
+} from '../../../lib/api/names.ts';
+import * as md from '../../../lib/host/md.ts';
+import { readAttribute } from '../../../lib/host/sysfs.ts';
+import { factsOf, record, type ExecuteContext } from './context.ts';
+import type { Action } from './facts.ts';
+import { freshValve } from './legs.ts';
+
+/** Starts the array from legs that the record names, and records what is missing before anything can be written. */
+export async function assemble(action: Extract<Action, { kind: 'Assemble' }>, context: ExecuteContext): Promise<void> {
+  const { connection, facts, log } = context;
+  const name = arrayName(connection.spec.volumeUid);
+  const legs = action.nqns.map((nqn) => factsOf(nqn, context));
+  if (facts.array) await md.stopArray(name);
+  const members = [];
+  for (const [slot, leg] of legs.entries()) members.push({ ...(await freshValve(leg, connection)), slot });
+  await md.assembleReadOnly({
+    name,
+    raidDisks: connection.spec.raidDisks,
+    sizeBytes: connection.spec.sizeBytes,
+    dataOffsetBytes: LEG_HEADER_BYTES,
+    bitmapSector: LEG_BITMAP_SECTOR,
+    bitmapChunkBytes: bitmapChunkBytes(connection.spec.sizeBytes),
+    resyncStart: action.resyncStart,
+    members,
+  });
+  const started = legs.map((leg) => leg.replica);
+  await record(context, (status) => {
+    const inSync = status.inSync ?? [];
+    const unknown = started.filter((replica) => !inSync.includes(replica));
+    if (unknown.length > 0) throw new Error(`refusing to start from ${unknown.join(', ')}: not in the in-sync set`);
+    const missing = inSync.filter((replica) => !started.includes(replica));
+    const at = new Date().toISOString();
+    const reason = 'it could not be reached when the volume was attached';
+    return {
+      inSync: started,
+      outOfSync: Object.fromEntries(missing.map((replica) => [replica, { epoch: connection.spec.epoch, at, reason }])),
+      clean: false,
+    };
+  });
+  context.memory.startedEpoch = connection.spec.epoch;
+  await md.activate(name);
+  await link(context);
+  log.info('array started', { volume: connection.spec.volume, legs: started, resyncStart: action.resyncStart });
+}
+
+/** Points the stable path at the array, in one step, so that nobody ever finds it missing. */
+export async function link({ connection }: ExecuteContext): Promise<void> {
+  const path = devicePath(connection.spec.volume);
+  await mkdir(dirname(path), { recursive: true });
+  const next = `${path}.new`;
+  await rm(next, { force: true });
+  await symlink(`/dev/${arrayName(connection.spec.volumeUid)}`, next);
+  await rename(next, path);
+}
+
+/** Stops the array. It counts as clean only when no copy between in-sync legs was left to do. */
+export async function stop(context: ExecuteContext): Promise<void> {
+  const { connection, facts, log } = context;
+  const name = arrayName(connection.spec.volumeUid);
+  const resynced = (await readAttribute(`/sys/block/${name}/md/resync_start`)) === 'none';
+  const ran = facts.array !== undefined && !['inactive', 'readonly'].includes(facts.array.state);
+  await md.stopArray(name);
+  log.info('array stopped', { volume: connection.spec.volume, clean: ran && resynced });
+  if (ran && resynced) {
+    await record(context, (status) => ({ inSync: status.inSync ?? [], outOfSync: {}, clean: true }));
+  }
+}
