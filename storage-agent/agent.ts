@@ -46,7 +46,7 @@ async function hasUdev(): Promise<boolean> {
 }
 
 async function hostPorts(api: Ports['api'], log: Logger): Promise<Ports> {
-  const bootId = await readAttribute('/proc/sys/kernel/random/boot_id');
+  const bootId = readAttribute('/proc/sys/kernel/random/boot_id');
   if (bootId === undefined) throw new Error('/proc/sys/kernel/random/boot_id is missing: is /proc mounted?');
   const disks = createBlockDevices(run);
   return {

@@ -151,17 +151,17 @@ async function resolve(device: string): Promise<string | undefined> {
 }
 
 async function sizeOf(device: string): Promise<number> {
-  return Number(await readAttribute(`/sys/class/block/${path.basename(device)}/size`)) * 512;
+  return Number(readAttribute(`/sys/class/block/${path.basename(device)}/size`)) * 512;
 }
 
 /** Everything in sysfs and /proc that says the disk is in use, in words. */
 async function usesOf(name: string, devNo: string): Promise<string[]> {
   const found: string[] = [];
-  const entries = await listDirectory(`/sys/class/block/${name}`);
+  const entries = listDirectory(`/sys/class/block/${name}`);
   const partitions = entries.filter((entry) => entry.startsWith(name));
   if (partitions.length > 0) found.push(`partitions ${partitions.join(', ')}`);
-  for (const holder of await listDirectory(`/sys/class/block/${name}/holders`)) {
-    const mapped = await readAttribute(`/sys/class/block/${holder}/dm/name`);
+  for (const holder of listDirectory(`/sys/class/block/${name}/holders`)) {
+    const mapped = readAttribute(`/sys/class/block/${holder}/dm/name`);
     found.push(`in use by ${holder}${mapped === undefined ? '' : ` (${mapped})`}`);
   }
   // In a container /proc/1 is the host's first process only with hostPID; the claim check below covers the rest.
@@ -177,15 +177,11 @@ async function usesOf(name: string, devNo: string): Promise<string[]> {
 async function isScannable(name: string): Promise<boolean> {
   const at = `/sys/class/block/${name}`;
   if (/^(ram|sr|fd|zram|nbd)\d+/.test(name) || name.startsWith('md_hf_')) return false;
-  if (Number(await readAttribute(`${at}/size`)) === 0) return false;
-  const [dmUuid, dmName, nqn, parent] = await Promise.all([
-    readAttribute(`${at}/dm/uuid`),
-    readAttribute(`${at}/dm/name`),
-    readAttribute(`${at}/device/subsysnqn`),
-    readAttribute(`${at}/hidden`),
-  ]);
-  if (dmUuid?.startsWith('LVM-') === true || dmName?.startsWith('hf-valve-') === true) return false;
-  return parent !== '1' && nqn?.startsWith(OUR_NQN) !== true;
+  if (Number(readAttribute(`${at}/size`)) === 0) return false;
+  if (readAttribute(`${at}/dm/uuid`)?.startsWith('LVM-') === true) return false;
+  if (readAttribute(`${at}/dm/name`)?.startsWith('hf-valve-') === true) return false;
+  const nqn = readAttribute(`${at}/device/subsysnqn`);
+  return readAttribute(`${at}/hidden`) !== '1' && nqn?.startsWith(OUR_NQN) !== true;
 }
 
 /** The real port. */
@@ -195,10 +191,10 @@ export function createBlockDevices(exec: Exec): BlockDevices {
     if (real === undefined) return { state: 'missing', why: `${device} does not exist` };
     if (!(await stat(real)).isBlockDevice()) return { state: 'missing', why: `${device} is not a block device` };
     const name = path.basename(real);
-    const devNo = await readAttribute(`/sys/class/block/${name}/dev`);
+    const devNo = readAttribute(`/sys/class/block/${name}/dev`);
     const sizeBytes = await sizeOf(real);
     if (devNo === undefined || sizeBytes === 0) return { state: 'missing', why: `${device} has no medium` };
-    if ((await readAttribute(`/sys/class/block/${name}/ro`)) === '1') {
+    if (readAttribute(`/sys/class/block/${name}/ro`) === '1') {
       return { state: 'occupied', found: ['it is read-only'] };
     }
     const found = await usesOf(name, devNo);
@@ -223,7 +219,7 @@ export function createBlockDevices(exec: Exec): BlockDevices {
       return node;
     },
     scannable: async () => {
-      const names = await listDirectory('/sys/class/block');
+      const names = listDirectory('/sys/class/block');
       const usable = await Promise.all(names.map(async (name) => ((await isScannable(name)) ? [`/dev/${name}`] : [])));
       return usable.flat().sort();
     },

@@ -22,8 +22,6 @@ export interface MdArray {
   readonly name: string;
   /** `clear`, `inactive`, `readonly`, `clean`, `active`, `write-pending`, ... */
   readonly state: string;
-  readonly raidDisks: number;
-  readonly degraded: number;
   /** `idle`, `resync`, `recover`, `frozen`, ... */
   readonly syncAction: string;
   /** Bytes done and to do of the running sync. */
@@ -50,35 +48,25 @@ const dir = (name: string): string => `/sys/block/${name}/md`;
 const SYNC_SPEED_MIN_KIB = 20_000;
 
 /** The array as the kernel has it now, or `undefined` when there is none. */
-export async function readArray(name: string): Promise<MdArray | undefined> {
+export function readArray(name: string): MdArray | undefined {
   const md = dir(name);
-  const state = await readAttribute(`${md}/array_state`);
+  // Before the members: a state that waits because of a member that failed is then seen together with that member.
+  const state = readAttribute(`${md}/array_state`);
   if (state === undefined || state === 'clear') return undefined;
-  const entries = (await listDirectory(md)).filter((entry) => entry.startsWith('dev-'));
-  const [raidDisks, degraded, syncAction, syncCompleted, ...members] = await Promise.all([
-    readAttribute(`${md}/raid_disks`),
-    readAttribute(`${md}/degraded`),
-    readAttribute(`${md}/sync_action`),
-    readAttribute(`${md}/sync_completed`),
-    ...entries.map((entry) => readMember(md, entry)),
-  ]);
+  const syncAction = readAttribute(`${md}/sync_action`) ?? 'idle';
   return {
     name,
     state,
-    raidDisks: Number.parseInt(raidDisks ?? '0', 10),
-    degraded: Number.parseInt(degraded ?? '0', 10),
-    syncAction: syncAction ?? 'idle',
-    sync: parseSyncCompleted(syncCompleted ?? 'none'),
-    members: members.filter((member) => member !== undefined),
+    syncAction,
+    sync: syncAction === 'idle' ? undefined : parseSyncCompleted(readAttribute(`${md}/sync_completed`) ?? 'none'),
+    members: listDirectory(md)
+      .filter((entry) => entry.startsWith('dev-'))
+      .flatMap((entry) => {
+        const words = readAttribute(`${md}/${entry}/state`);
+        const slot = parseSlot(readAttribute(`${md}/${entry}/slot`));
+        return words === undefined ? [] : [{ device: entry.slice(4), state: parseWords(words), slot }];
+      }),
   };
-}
-
-async function readMember(md: string, entry: string): Promise<MdMember | undefined> {
-  const [state, slot] = await Promise.all([
-    readAttribute(`${md}/${entry}/state`),
-    readAttribute(`${md}/${entry}/slot`),
-  ]);
-  return state === undefined ? undefined : { device: entry.slice(4), state: parseWords(state), slot: parseSlot(slot) };
 }
 
 function parseWords(state: string): ReadonlySet<string> {
@@ -101,9 +89,9 @@ export function parseSyncCompleted(text: string): MdArray['sync'] {
  */
 export async function assembleReadOnly(options: AssembleOptions): Promise<void> {
   const md = dir(options.name);
-  const state = await readAttribute(`${md}/array_state`);
+  const state = readAttribute(`${md}/array_state`);
   if (state !== undefined && state !== 'clear') await writeAttribute(`${md}/array_state`, 'clear');
-  if ((await readAttribute(`${md}/array_state`)) === undefined) {
+  if (readAttribute(`${md}/array_state`) === undefined) {
     await writeAttribute('/sys/module/md_mod/parameters/new_array', options.name);
   }
   const sizeKib = String(options.sizeBytes / 1024);
@@ -166,7 +154,7 @@ export async function addMember(name: string, options: AddMemberOptions): Promis
   await writeAttribute(`${md}/sync_action`, 'frozen');
   try {
     const member = `${md}/dev-${options.device}`;
-    if ((await readAttribute(`${member}/state`)) === undefined) await writeAttribute(`${md}/new_dev`, options.devNo);
+    if (readAttribute(`${member}/state`) === undefined) await writeAttribute(`${md}/new_dev`, options.devNo);
     await writeAttribute(`${member}/offset`, String(options.dataOffsetBytes / 512));
     await writeAttribute(`${member}/size`, String(options.sizeBytes / 1024));
     if (options.kind === 'Bitmap') await writeAttribute(`${member}/state`, 'insync');
@@ -178,6 +166,6 @@ export async function addMember(name: string, options: AddMemberOptions): Promis
 
 /** Stops an array. EBUSY while it is open. */
 export async function stopArray(name: string): Promise<void> {
-  if ((await readAttribute(`${dir(name)}/array_state`)) === undefined) return;
+  if (readAttribute(`${dir(name)}/array_state`) === undefined) return;
   await writeAttribute(`${dir(name)}/array_state`, 'clear');
 }

@@ -7,7 +7,6 @@ export interface NvmeController {
   /** Kernel name, e.g. `nvme3`. */
   readonly name: string;
   readonly nqn: string;
-  readonly hostNqn: string;
   /** `live`, `connecting`, `resetting`, `deleting`, ... */
   readonly state: string;
 }
@@ -18,7 +17,6 @@ export interface NvmeNamespace {
   readonly name: string;
   /** NQN of its subsystem. */
   readonly nqn: string;
-  readonly uuid: string;
   /** `major:minor`. */
   readonly devNo: string;
   readonly sizeBytes: number;
@@ -37,43 +35,37 @@ export interface NvmeConnectOptions {
 const CLASS = '/sys/class/nvme';
 
 /** The fabrics controllers of this host whose subsystem NQN satisfies `wanted`. */
-export async function listControllers(wanted: (nqn: string) => boolean): Promise<NvmeController[]> {
-  const names = (await listDirectory(CLASS)).filter((name) => /^nvme\d+$/.test(name));
-  const all = await Promise.all(
-    names.map(async (name) => {
-      const nqn = await readAttribute(`${CLASS}/${name}/subsysnqn`);
-      if (nqn === undefined || !wanted(nqn)) return undefined;
-      const [hostNqn, state] = await Promise.all([
-        readAttribute(`${CLASS}/${name}/hostnqn`),
-        readAttribute(`${CLASS}/${name}/state`),
-      ]);
-      return state === undefined ? undefined : { name, nqn, hostNqn: hostNqn ?? '', state };
-    }),
-  );
-  return all.filter((controller) => controller !== undefined);
+export function listControllers(wanted: (nqn: string) => boolean): NvmeController[] {
+  return listDirectory(CLASS)
+    .filter((name) => /^nvme\d+$/.test(name))
+    .flatMap((name) => {
+      const nqn = readAttribute(`${CLASS}/${name}/subsysnqn`);
+      if (nqn === undefined || !wanted(nqn)) return [];
+      const state = readAttribute(`${CLASS}/${name}/state`);
+      return state === undefined ? [] : [{ name, nqn, state }];
+    });
 }
 
 /**
  * The fabrics namespaces of this host by the NQN of their subsystem (ours have one namespace each). Only heads and plain
  * namespaces count: with native multipath (the kernel's default) `nvme0c1n1` is one hidden path below the head `nvme0n1`.
  */
-export async function listNamespaces(wanted: (nqn: string) => boolean): Promise<ReadonlyMap<string, NvmeNamespace>> {
-  const names = (await listDirectory('/sys/block')).filter((name) => /^nvme\d+n\d+$/.test(name));
-  const found = await Promise.all(names.map(async (name) => readNamespace(name, wanted)));
-  return new Map(found.filter((namespace) => namespace !== undefined).map((namespace) => [namespace.nqn, namespace]));
+export function listNamespaces(wanted: (nqn: string) => boolean): ReadonlyMap<string, NvmeNamespace> {
+  const found = listDirectory('/sys/block')
+    .filter((name) => /^nvme\d+n\d+$/.test(name))
+    .map((name) => readNamespace(name, wanted))
+    .filter((namespace) => namespace !== undefined);
+  return new Map(found.map((namespace) => [namespace.nqn, namespace]));
 }
 
-async function readNamespace(name: string, wanted: (nqn: string) => boolean): Promise<NvmeNamespace | undefined> {
+function readNamespace(name: string, wanted: (nqn: string) => boolean): NvmeNamespace | undefined {
   // `device` is the subsystem of a head and the controller of a plain namespace; both have this attribute.
-  const nqn = await readAttribute(`/sys/block/${name}/device/subsysnqn`);
+  const nqn = readAttribute(`/sys/block/${name}/device/subsysnqn`);
   if (nqn === undefined || !wanted(nqn)) return undefined;
-  const [uuid, devNo, sectors] = await Promise.all([
-    readAttribute(`/sys/block/${name}/uuid`),
-    readAttribute(`/sys/block/${name}/dev`),
-    readAttribute(`/sys/block/${name}/size`),
-  ]);
-  if (uuid === undefined || devNo === undefined || !(Number(sectors) > 0)) return undefined;
-  return { name, nqn, uuid, devNo, sizeBytes: Number(sectors) * 512 };
+  const devNo = readAttribute(`/sys/block/${name}/dev`);
+  const sectors = readAttribute(`/sys/block/${name}/size`);
+  if (devNo === undefined || !(Number(sectors) > 0)) return undefined;
+  return { name, nqn, devNo, sizeBytes: Number(sectors) * 512 };
 }
 
 /**
@@ -134,7 +126,7 @@ export async function connectController(options: NvmeConnectOptions): Promise<st
 
 /** Deletes a controller; its namespaces and all I/O that waits in them end. Returns when the kernel is done. */
 export async function deleteController(name: string): Promise<void> {
-  if ((await readAttribute(`${CLASS}/${name}/state`)) === undefined) return;
+  if (readAttribute(`${CLASS}/${name}/state`) === undefined) return;
   await writeAttribute(`${CLASS}/${name}/delete_controller`, '1').catch((error: { code?: string }) => {
     if (error.code !== 'ENOENT' && error.code !== 'ENODEV') throw error;
   });

@@ -1,4 +1,9 @@
-import { readdir, readFile, readlink, writeFile } from 'node:fs/promises';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+
+// Reading is synchronous: these attributes are answered from memory without a lock that I/O could hold, and a trip
+// through the thread pool for each would cost more than all the rest of a look at the kernel. Writing may wait, and does so
+// beside the main thread.
 
 /** An attribute of the kernel that could not be read or written. `code` is the errno name, e.g. `EBUSY`. */
 export class SysfsError extends Error {
@@ -22,9 +27,9 @@ function errnoOf(error: unknown): string {
  * The trimmed text of a sysfs or configfs attribute, or `undefined` when the object is gone.
  * @throws SysfsError on any other failure.
  */
-export async function readAttribute(path: string): Promise<string | undefined> {
+export function readAttribute(path: string): string | undefined {
   try {
-    return (await readFile(path, 'utf8')).trim();
+    return readFileSync(path, 'utf8').trim();
   } catch (error) {
     const code = errnoOf(error);
     if (GONE.has(code)) return undefined;
@@ -46,9 +51,9 @@ export async function writeAttribute(path: string, value: string): Promise<void>
 }
 
 /** The names in a sysfs folder; empty when it is gone. */
-export async function listDirectory(path: string): Promise<string[]> {
+export function listDirectory(path: string): string[] {
   try {
-    return await readdir(path);
+    return readdirSync(path);
   } catch (error) {
     if (GONE.has(errnoOf(error))) return [];
     throw error;
@@ -56,9 +61,9 @@ export async function listDirectory(path: string): Promise<string[]> {
 }
 
 /** Where a sysfs link points, or `undefined` when it is gone. */
-export async function readLink(path: string): Promise<string | undefined> {
+export function readLink(path: string): string | undefined {
   try {
-    return await readlink(path);
+    return readlinkSync(path);
   } catch (error) {
     if (GONE.has(errnoOf(error)) || errnoOf(error) === 'EINVAL') return undefined;
     throw error;
@@ -87,7 +92,7 @@ export function parseBlockStat(text: string): BlockStat {
 }
 
 /** The counters of a block device by its kernel name, or `undefined` when it is gone. */
-export async function readBlockStat(device: string): Promise<BlockStat | undefined> {
-  const text = await readAttribute(`/sys/block/${device}/stat`);
+export function readBlockStat(device: string): BlockStat | undefined {
+  const text = readAttribute(`/sys/block/${device}/stat`);
   return text === undefined ? undefined : parseBlockStat(text);
 }

@@ -25,20 +25,16 @@ export interface ValveStatus {
 }
 
 /** The valves of this host whose device-mapper name starts with `prefix`, by name. */
-export async function listValves(prefix: string): Promise<ReadonlyMap<string, Valve>> {
-  const devices = (await listDirectory('/sys/block')).filter((name) => name.startsWith('dm-'));
-  const valves = await Promise.all(
-    devices.map(async (device) => {
-      const name = await readAttribute(`/sys/block/${device}/dm/name`);
-      if (name === undefined || !name.startsWith(prefix)) return undefined;
-      const [devNo, below] = await Promise.all([
-        readAttribute(`/sys/block/${device}/dev`),
-        listDirectory(`/sys/block/${device}/slaves`),
-      ]);
-      return devNo === undefined ? undefined : { name, device, devNo, below };
-    }),
-  );
-  return new Map(valves.filter((valve) => valve !== undefined).map((valve) => [valve.name, valve]));
+export function listValves(prefix: string): ReadonlyMap<string, Valve> {
+  const valves = listDirectory('/sys/block')
+    .filter((name) => name.startsWith('dm-'))
+    .flatMap((device) => {
+      const name = readAttribute(`/sys/block/${device}/dm/name`);
+      if (name === undefined || !name.startsWith(prefix)) return [];
+      const devNo = readAttribute(`/sys/block/${device}/dev`);
+      return devNo === undefined ? [] : [{ name, device, devNo, below: listDirectory(`/sys/block/${device}/slaves`) }];
+    });
+  return new Map(valves.map((valve) => [valve.name, valve]));
 }
 
 /** The table of a valve over `devNo`: bio based, one path, queueing. */

@@ -28,6 +28,8 @@ export interface Target {
   readonly measured: string;
   readonly target: string;
   readonly met: boolean;
+  /** A busy machine can miss it although nothing is wrong. */
+  readonly timing: boolean;
 }
 
 const MIB = 1024 * 1024;
@@ -62,15 +64,15 @@ export function targets(figures: Figures): Target[] {
       '0',
       figures.lostWrites === 0,
     ),
-    row('throughput against mdadm', figures.mdadmRatio.toFixed(2), '>= 0.95', figures.mdadmRatio >= 0.95),
+    row('throughput against mdadm', figures.mdadmRatio.toFixed(2), '>= 0.95', figures.mdadmRatio >= 0.95, true),
     ...rss.map(([program, value]) =>
       row(`memory of ${program}`, `${value} MiB`, '<= 100 MiB', value > 0 && value <= 100),
     ),
   ];
 }
 
-function row(name: string, measured: string, target: string, met: boolean): Target {
-  return { name, measured, target, met };
+function row(name: string, measured: string, target: string, met: boolean, timing = false): Target {
+  return { name, measured, target, met, timing };
 }
 
 const mib = (bytes: number): string => `${(bytes / MIB).toFixed(1)} MiB`;

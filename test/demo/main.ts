@@ -88,7 +88,8 @@ async function summary(
   tell.fact('the whole demo', `${figures.totalSeconds} s`);
   const { json, html } = await writeReport(reportDir, figures, tell.moments, tell.spans);
   tell.say(`report: ${html} and ${json}`);
-  return rows.length > 0 && rows.filter(({ name }) => name !== 'throughput against mdadm').every(({ met }) => met);
+  // What depends on how busy this machine is was shown; only what is wrong on any machine fails the demo.
+  return rows.length > 0 && rows.every(({ met, timing }) => met || timing);
 }
 
 function keptText(kubeconfig: string): string {

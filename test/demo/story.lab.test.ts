@@ -27,8 +27,7 @@ describe('the main job on real kernels', () => {
     const figures: Partial<Figures> = await runStory(lab, system, createTeller(process.stderr));
     expect(isComplete(figures)).toBe(true);
     // Speed is for the demo and its report to judge; a busy machine must not make a right system look wrong.
-    const timing = new Set(['throughput against mdadm', 'I/O stall, storage node silent']);
-    const missed = targets(figures as Figures).filter(({ name, met }) => !met && !timing.has(name));
+    const missed = targets(figures as Figures).filter(({ met, timing }) => !met && !timing);
     expect(missed).toEqual([]);
     expect(figures.acknowledgedWrites).toBeGreaterThan(50);
   });

@@ -131,7 +131,7 @@ async function transientFault({ lab, system, tell, figures, client }: Story): Pr
   const cutAt = Date.now();
   const from = tell.now();
   await lab.faults.cutLink(vm);
-  tell.fault(`the link of ${vm.name} is cut, silently`);
+  tell.fault(`the link of ${vm.name} is cut, silently, at ${new Date(cutAt).toISOString().slice(11, 23)}`);
   const show = (view: View): void => tell.live(`${legsOf(view)}; in-sync set: ${view.inSync.join(', ')}`);
   await watchUntil(system, VOLUME, 'the leg is dropped', 30_000, (view) => !view.inSync.includes(node), show);
   await watchUntil(

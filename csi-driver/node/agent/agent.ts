@@ -98,7 +98,7 @@ export async function startClientAgent(options: ClientAgentOptions): Promise<Cli
     const connected = connectionInformer.list().map((object) => arrayName(object.spec.volumeUid));
     const attached = volumeInformer.list().map((volume) => arrayName(volume.metadata.uid ?? ''));
     const ours = new Set([...connected, ...attached]);
-    let left = (await listArrays(ARRAY_PREFIX)).filter((name) => !ours.has(name));
+    let left = listArrays(ARRAY_PREFIX).filter((name) => !ours.has(name));
     while (left.length > 0 && !stopping) {
       const still: string[] = [];
       for (const name of left) if (await fenceArray(name, log)) still.push(name);
@@ -119,9 +119,9 @@ export async function startClientAgent(options: ClientAgentOptions): Promise<Cli
 }
 
 /** One look at the kernel serves all loops that ask within a moment. */
-function sharedHostFacts(): () => Promise<HostFacts> {
+function sharedHostFacts(): () => HostFacts {
   let takenMs = -Infinity;
-  let facts: Promise<HostFacts> | undefined;
+  let facts: HostFacts | undefined;
   return () => {
     const nowMs = performance.now();
     if (!facts || nowMs - takenMs > HOST_FACTS_MS) {

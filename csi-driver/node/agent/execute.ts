@@ -116,7 +116,8 @@ async function join(action: Extract<Action, { kind: 'Join' }>, context: ExecuteC
   const leg = factsOf(action.nqn, context);
   const valve = await freshValve(leg, connection);
   const dirtyBytes = action.sync === 'Full' ? sizeBytes : await dirtyBytesOf(context);
-  const [legStat, arrayStat] = await Promise.all([readBlockStat(valve.device), readBlockStat(arrayName(volumeUid))]);
+  const legStat = readBlockStat(valve.device);
+  const arrayStat = readBlockStat(arrayName(volumeUid));
   memory.leg(action.nqn).sync = {
     kind: action.sync,
     startedAtMs: Date.now(),
@@ -170,7 +171,7 @@ export function countBits(bytes: string, limit: number): number {
 /** md says that the leg is in sync: from now on it counts. */
 async function recordJoined(leg: LegFacts, context: ExecuteContext): Promise<void> {
   const { connection, memory, log } = context;
-  const array = await md.readArray(arrayName(connection.spec.volumeUid));
+  const array = md.readArray(arrayName(connection.spec.volumeUid));
   const member = array?.members.find((found) => found.device === leg.member?.device);
   if (array?.syncAction !== 'idle' || !member?.state.has('in_sync') || member.state.has('faulty')) return;
   await record(context, (status) => {
@@ -184,10 +185,8 @@ async function recordJoined(leg: LegFacts, context: ExecuteContext): Promise<voi
   trace.sync = undefined;
   log.info('leg is in sync', { leg: leg.replica });
   if (!sync || !leg.valve) return;
-  const [legStat, arrayStat] = await Promise.all([
-    readBlockStat(leg.valve.device),
-    readBlockStat(arrayName(connection.spec.volumeUid)),
-  ]);
+  const legStat = readBlockStat(leg.valve.device);
+  const arrayStat = readBlockStat(arrayName(connection.spec.volumeUid));
   const written = (legStat?.writtenBytes ?? 0) - sync.legWrittenBytes;
   // The leg also gets every new write of the volume's user; those were not copied.
   const copiedBytes = Math.max(0, written - ((arrayStat?.writtenBytes ?? 0) - sync.arrayWrittenBytes));

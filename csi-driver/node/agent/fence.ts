@@ -15,8 +15,8 @@ import { mountPointsOf, usersOf } from './users.ts';
  * @returns whether anything is left.
  */
 export async function fenceArray(name: string, log: Logger): Promise<boolean> {
-  const array = await md.readArray(name);
-  const devNo = await readAttribute(`/sys/block/${name}/dev`);
+  const array = md.readArray(name);
+  const devNo = readAttribute(`/sys/block/${name}/dev`);
   if (array === undefined || devNo === undefined) return false;
   const users = await usersOf(devNo, [`/dev/${name}`]);
   for (const pid of users) {
@@ -29,15 +29,15 @@ export async function fenceArray(name: string, log: Logger): Promise<boolean> {
   if (users.length > 0) log.warn('fenced: killed the users of the array', { array: name, users });
   for (const point of await mountPointsOf(devNo)) await run('umount', ['--lazy', point], { ok: [0, 1, 32] });
 
-  const valves = await listValves(VALVE_PREFIX);
-  const controllers = await listControllers(isReplicaNqn);
+  const valves = listValves(VALVE_PREFIX);
+  const controllers = listControllers(isReplicaNqn);
   for (const member of array.members) {
     const valve = [...valves.values()].find((found) => found.device === member.device);
     if (!valve) continue;
     const below = valve.below[0];
-    const path = below === undefined ? undefined : await readAttribute(`/sys/block/${below}/dev`);
+    const path = below === undefined ? undefined : readAttribute(`/sys/block/${below}/dev`);
     await openValve(valve.name, path);
-    const nqn = below === undefined ? undefined : await readAttribute(`/sys/block/${below}/device/subsysnqn`);
+    const nqn = below === undefined ? undefined : readAttribute(`/sys/block/${below}/device/subsysnqn`);
     const controller = controllers.find((found) => found.nqn === nqn);
     if (controller) await deleteController(controller.name);
     if (member.state.has('blocked')) await md.unblockMember(name, member.device);
@@ -58,8 +58,6 @@ export async function fenceArray(name: string, log: Logger): Promise<boolean> {
 }
 
 /** Names of the arrays of ours that the kernel has. */
-export async function listArrays(prefix: string): Promise<string[]> {
-  const names = (await listDirectory('/sys/block')).filter((name) => name.startsWith(prefix));
-  const states = await Promise.all(names.map((name) => readAttribute(`/sys/block/${name}/md/array_state`)));
-  return names.filter((_, index) => states[index] !== undefined && states[index] !== 'clear');
+export function listArrays(prefix: string): string[] {
+  return listDirectory('/sys/block').filter((name) => name.startsWith(prefix) && md.readArray(name) !== undefined);
 }

@@ -7,7 +7,7 @@ import { execute } from './execute.ts';
 import type { Action, ConnectionFacts } from './facts.ts';
 import { VolumeMemory } from './memory.ts';
 import { observe, type HostFacts } from './observe.ts';
-import { plan } from './plan.ts';
+import { lookAgainMs, plan } from './plan.ts';
 import { EpochLostError } from './record.ts';
 import { connectionStatus, isUrgent } from './status.ts';
 
@@ -23,7 +23,7 @@ export interface LoopDependencies {
   readonly connections: Resource<VolumeConnection>;
   readonly log: Logger;
   readonly event: (volume: ReplicatedVolume, type: 'Normal' | 'Warning', reason: string, message: string) => void;
-  readonly observeHost: () => Promise<HostFacts>;
+  readonly observeHost: () => HostFacts;
   cachedVolume(name: string): ReplicatedVolume | undefined;
   cachedConnection(name: string): VolumeConnection | undefined;
 }
@@ -98,7 +98,7 @@ export class VolumeLoop {
       bootId: deps.bootId,
       connection: this.connection,
       volume: this.volume,
-      host: await deps.observeHost(),
+      host: deps.observeHost(),
       memory,
       nowMs: performance.now(),
     });
@@ -113,7 +113,7 @@ export class VolumeLoop {
     if (!failed) memory.lastError = undefined;
     if (!this.finished)
       this.publish(connectionStatus(this.connection, facts, planned, memory, deps.bootId, new Date()));
-    return Math.min(500, Math.max(100, facts.legTimeoutMs / 12));
+    return lookAgainMs(facts, planned);
   }
 
   /** Takes the newest of what the caches and our own writes say. */

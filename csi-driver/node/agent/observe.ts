@@ -18,13 +18,12 @@ export interface HostFacts {
   readonly valves: ReadonlyMap<string, Valve>;
 }
 
-export async function observeHost(): Promise<HostFacts> {
-  const [controllers, namespaces, valves] = await Promise.all([
-    listControllers(isReplicaNqn),
-    listNamespaces(isReplicaNqn),
-    listValves(VALVE_PREFIX),
-  ]);
-  return { controllers, namespaces, valves };
+export function observeHost(): HostFacts {
+  return {
+    controllers: listControllers(isReplicaNqn),
+    namespaces: listNamespaces(isReplicaNqn),
+    valves: listValves(VALVE_PREFIX),
+  };
 }
 
 export interface ObserveInput {
@@ -42,9 +41,10 @@ export async function observe(input: ObserveInput): Promise<ConnectionFacts> {
   const { connection, volume, memory, nowMs, node, bootId } = input;
   const { spec } = connection;
   const name = arrayName(spec.volumeUid);
-  const array = await readArray(name);
+  const array = readArray(name);
   const status = volume?.status;
   const inSync = status?.inSync ?? [];
+  const releasing = connection.metadata.deletionTimestamp !== undefined;
   for (const leg of spec.legs) memory.learn(leg, nowMs);
   const legs = await Promise.all(
     memory.legs().map((leg) =>
@@ -57,21 +57,22 @@ export async function observe(input: ObserveInput): Promise<ConnectionFacts> {
       }),
     ),
   );
-  const devNo = array && (await readAttribute(`/sys/block/${name}/dev`));
+  const devNo = releasing ? readAttribute(`/sys/block/${name}/dev`) : undefined;
   const running = array !== undefined && !['inactive', 'readonly'].includes(array.state);
   if (running) memory.startingSinceMs = undefined;
   else memory.startingSinceMs ??= nowMs;
   return {
     grant:
       running && !startedUnder(connection, memory, bootId) ? 'Lost' : grantOf(status?.attachment, spec.epoch, node),
-    releasing: connection.metadata.deletionTimestamp !== undefined,
+    releasing,
     legTimeoutMs: parseDurationMs(spec.legTimeout),
     raidDisks: spec.raidDisks,
     clean: status?.attachment?.clean ?? false,
     array,
     startingForMs: running ? 0 : nowMs - (memory.startingSinceMs ?? nowMs),
-    mountPoints: devNo === undefined ? [] : await mountPointsOf(devNo),
-    linked: (await readLink(devicePath(spec.volume))) === `/dev/${name}`,
+    // Only a release asks for them.
+    mountPoints: devNo !== undefined ? await mountPointsOf(devNo) : [],
+    linked: readLink(devicePath(spec.volume)) === `/dev/${name}`,
     legs,
     recordedElsewhere: inSync.filter((replica) => !memory.legs().some((leg) => leg.replica === replica)),
   };
@@ -124,7 +125,7 @@ async function observeLeg(leg: LegMemory, context: LegContext): Promise<LegFacts
   const namespace = host.namespaces.get(leg.nqn);
   const valve = host.valves.get(valveName(leg.nqn));
   const member = valve && array?.members.find((found) => found.device === valve.device);
-  const stat = namespace && (await readBlockStat(namespace.name));
+  const stat = namespace && readBlockStat(namespace.name);
   leg.tracker.sample({ live: controller?.state === 'live', stat }, nowMs);
   if (namespace === undefined) leg.suspectPath = true;
   const pathFailed = await isPathFailed(leg, valve, controller, stat?.inFlight ?? 0);
@@ -164,7 +165,7 @@ async function isPathFailed(
     leg.suspectPath = true;
     return false;
   }
-  const waiting = inFlightBelow === 0 && ((await readBlockStat(valve.device))?.inFlight ?? 0) > 0;
+  const waiting = inFlightBelow === 0 && (readBlockStat(valve.device)?.inFlight ?? 0) > 0;
   if (!leg.suspectPath && !waiting) return false;
   const status = await valveStatus(valve.name);
   leg.suspectPath = status?.pathFailed ?? false;

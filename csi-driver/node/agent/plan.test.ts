@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import type { MdArray, MdMember } from '../../../lib/host/md.ts';
 import type { ConnectionFacts, LegFacts } from './facts.ts';
-import { plan } from './plan.ts';
+import { lookAgainMs, plan } from './plan.ts';
 
 const member = (device: string, slot: number | undefined, ...state: string[]): MdMember => ({
   device,
@@ -12,8 +12,6 @@ const member = (device: string, slot: number | undefined, ...state: string[]): M
 const array = (overrides: Partial<MdArray> = {}): MdArray => ({
   name: 'md_hf_1',
   state: 'active',
-  raidDisks: 2,
-  degraded: 0,
   syncAction: 'idle',
   sync: undefined,
   members: [member('dm-a', 0, 'in_sync'), member('dm-b', 1, 'in_sync')],
@@ -32,8 +30,8 @@ function leg(id: 'a' | 'b' | 'c', overrides: Partial<LegFacts> = {}): LegFacts {
     desired: true,
     recorded: true,
     bitmapCovers: false,
-    controller: { name: `nvme${slot}`, nqn: `nqn-${id}`, hostNqn: 'host', state: 'live' },
-    namespace: { name: `nvme${slot}n1`, nqn: `nqn-${id}`, uuid: `uid-${id}`, devNo: `259:${slot}`, sizeBytes: 1 << 26 },
+    controller: { name: `nvme${slot}`, nqn: `nqn-${id}`, state: 'live' },
+    namespace: { name: `nvme${slot}n1`, nqn: `nqn-${id}`, devNo: `259:${slot}`, sizeBytes: 1 << 26 },
     valve: { name: `valve-${id}`, device: `dm-${id}`, devNo: `253:${slot}`, below: [`nvme${slot}n1`] },
     pathFailed: false,
     member: member(`dm-${id}`, slot, 'in_sync'),
@@ -58,7 +56,7 @@ const absent = (id: 'a' | 'b' | 'c', overrides: Partial<LegFacts> = {}): LegFact
   });
 
 const connecting = (id: 'a' | 'b'): Pick<LegFacts, 'controller' | 'goodForMs'> => ({
-  controller: { name: 'nvme9', nqn: `nqn-${id}`, hostNqn: 'host', state: 'connecting' },
+  controller: { name: 'nvme9', nqn: `nqn-${id}`, state: 'connecting' },
   goodForMs: 0,
 });
 
@@ -208,7 +206,7 @@ describe('a leg that md has failed', () => {
 });
 
 describe('a leg that returns', () => {
-  const degraded = array({ degraded: 1, members: [member('dm-a', 0, 'in_sync')] });
+  const degraded = array({ members: [member('dm-a', 0, 'in_sync')] });
   const back = (overrides: Partial<LegFacts> = {}): LegFacts =>
     leg('b', { recorded: false, member: undefined, valve: undefined, ...overrides });
 
@@ -254,7 +252,7 @@ describe('a leg that returns', () => {
 
   test('whose device was renamed before it was given up keeps its place: only the valve is moved', () => {
     const renamed = leg('b', {
-      namespace: { name: 'nvme7n1', nqn: 'nqn-b', uuid: 'uid-b', devNo: '259:7', sizeBytes: 1 << 26 },
+      namespace: { name: 'nvme7n1', nqn: 'nqn-b', devNo: '259:7', sizeBytes: 1 << 26 },
     });
     expect(plan(facts({ legs: [leg('a'), renamed] })).actions).toEqual([{ kind: 'SwapValve', nqn: 'nqn-b' }]);
   });
@@ -298,5 +296,23 @@ describe('an epoch that is lost', () => {
     expect(plan(facts({ grant: 'Lost', releasing: true, array: undefined, legs: [] })).actions).toEqual([
       { kind: 'FinishRelease' },
     ]);
+  });
+});
+
+describe('how soon to look again', () => {
+  const next = (overrides: Partial<ConnectionFacts>): number => {
+    const found = facts(overrides);
+    return lookAgainMs(found, plan(found));
+  };
+
+  test('seldom while all is well', () => {
+    expect(next({})).toBe(500);
+    expect(next({ legTimeoutMs: 600 })).toBe(100);
+  });
+
+  test('often while a leg is silent, is copied, or is away', () => {
+    expect(next({ legs: [leg('a'), leg('b', { quietMs: 300 })] })).toBe(125);
+    expect(next({ array: array({ syncAction: 'recover' }) })).toBe(125);
+    expect(next({ legs: [leg('a'), absent('b', { recorded: false })] })).toBe(125);
   });
 });

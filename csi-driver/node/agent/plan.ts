@@ -180,3 +180,13 @@ function join(facts: ConnectionFacts): Action[] {
 }
 
 const connect = (leg: LegFacts): Action => ({ kind: 'Connect', nqn: leg.nqn });
+
+/** When to look again: often while something is wrong or moves, seldom while every leg works and there is nothing to do. */
+export function lookAgainMs(facts: ConnectionFacts, planned: Plan): number {
+  const calm =
+    planned.phase === 'Connected' &&
+    planned.actions.length === 0 &&
+    facts.array?.syncAction === 'idle' &&
+    facts.legs.every((leg) => leg.member !== undefined && isLive(leg) && leg.quietMs === 0);
+  return Math.min(500, Math.max(50, facts.legTimeoutMs / (calm ? 6 : 24)));
+}

@@ -65,7 +65,7 @@ export async function link({ connection }: ExecuteContext): Promise<void> {
 export async function stop(context: ExecuteContext): Promise<void> {
   const { connection, facts, log } = context;
   const name = arrayName(connection.spec.volumeUid);
-  const resynced = (await readAttribute(`/sys/block/${name}/md/resync_start`)) === 'none';
+  const resynced = readAttribute(`/sys/block/${name}/md/resync_start`) === 'none';
   const ran = facts.array !== undefined && !['inactive', 'readonly'].includes(facts.array.state);
   await md.stopArray(name);
   log.info('array stopped', { volume: connection.spec.volume, clean: ran && resynced });
