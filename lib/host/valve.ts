@@ -21,7 +21,6 @@ export interface ValveStatus {
   /** `major:minor` of the path. */
   readonly path: string;
   readonly pathFailed: boolean;
-  readonly queueing: boolean;
 }
 
 /** The valves of this host whose device-mapper name starts with `prefix`, by name. */
@@ -83,15 +82,11 @@ export function parseValveStatus(text: string): ValveStatus | undefined {
   if (words[2] !== 'multipath') return undefined;
   const at = words.findIndex((word, index) => index > 4 && /^\d+:\d+$/.test(word));
   const path = words[at];
-  return path === undefined ? undefined : { path, pathFailed: words[at + 1] === 'F', queueing: true };
+  return path === undefined ? undefined : { path, pathFailed: words[at + 1] === 'F' };
 }
 
-/** The state of a valve's path and whether it queues, or `undefined` when the valve is gone. */
+/** The state of a valve's path, or `undefined` when the valve is gone. */
 export async function valveStatus(name: string, exec: Exec = run): Promise<ValveStatus | undefined> {
-  const [status, table] = await Promise.all([
-    exec('dmsetup', ['status', name], { ok: [0, 1] }),
-    exec('dmsetup', ['table', name], { ok: [0, 1] }),
-  ]);
-  const parsed = status.code === 0 ? parseValveStatus(status.stdout) : undefined;
-  return parsed && { ...parsed, queueing: table.stdout.includes('queue_if_no_path') };
+  const { stdout, code } = await exec('dmsetup', ['status', name], { ok: [0, 1] });
+  return code === 0 ? parseValveStatus(stdout) : undefined;
 }

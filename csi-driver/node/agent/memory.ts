@@ -91,8 +91,6 @@ export class VolumeMemory {
   lastDrop: LastDrop | undefined;
   lastSync: LastSync | undefined;
   lastError: string | undefined;
-  /** The array was stopped by us under this epoch, and no copy between the in-sync legs was left to do. */
-  stoppedClean = false;
   private readonly byNqn = new Map<string, LegMemory>();
 
   legs(): readonly LegMemory[] {
