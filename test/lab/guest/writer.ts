@@ -8,7 +8,7 @@
  * A write is acknowledged when it is durable (O_DSYNC). LOG is a virtio port whose other end is a file of the host: what
  * has been acknowledged outlives the VM.
  */
-import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, constants, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
 import { BLOCK_BYTES, fillBlock, readBlock } from '../history.ts';
 
 const [, , mode, file = '', ...rest] = process.argv;
@@ -23,9 +23,10 @@ else {
 async function write(path: string, blocks: number, logPath: string): Promise<void> {
   const log = openSync(logPath, 'a');
   const block = Buffer.alloc(BLOCK_BYTES);
-  // Laid out once, so that what follows are overwrites in place.
+  // Laid out once and durably, so that what follows are overwrites in place.
   const fresh = openSync(path, constants.O_CREAT | constants.O_RDWR | constants.O_TRUNC);
   for (let at = 0; at < blocks; at++) writeSync(fresh, fillBlock(block, 0, at), 0, BLOCK_BYTES, at * BLOCK_BYTES);
+  fsyncSync(fresh);
   closeSync(fresh);
   const target = openSync(path, constants.O_RDWR | constants.O_DSYNC);
   let stop = false;
