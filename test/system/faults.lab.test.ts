@@ -14,6 +14,8 @@ const WRITER = { file: `${TARGET}/ledger`, blocks: 1024 };
 const LEG_TIMEOUT_MS = 3000;
 /** Writes that were under way when a link was cut have ended, or wait, after this long. */
 const SETTLED_MS = 1500;
+/** How long killed programs stay away. */
+const AWAY_MS = 8000;
 
 /** One volume, attached and written to throughout, while what keeps it is taken away piece by piece. */
 describe('faults under a running writer', () => {
@@ -71,13 +73,13 @@ describe('faults under a running writer', () => {
     await lab.faults.killProgram(client, 'csi-driver.mjs');
     await lab.faults.killProgram(vm, 'storage-agent.mjs');
     await system.stopOperator();
-    await pause(3000);
+    await pause(AWAY_MS);
     await Promise.all([system.startClientAgent(client), system.startStorageAgent(vm), system.startOperator()]);
     await pause(6000);
     const acks = await ackedSince(from);
     expect(acks.length).toBeGreaterThan(10);
-    // Far below legTimeout: a stall that any of the programs had caused would have lasted until its restart.
-    expect(longestStallMs(acks)).toBeLessThan(2500);
+    // A stall that a missing program causes lasts until its restart; a busy machine's are shorter.
+    expect(longestStallMs(acks)).toBeLessThan(AWAY_MS * 0.75);
     await healthy();
   });
 
