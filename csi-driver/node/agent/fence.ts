@@ -1,10 +1,9 @@
 import { run } from '../../../lib/host/exec.ts';
 import * as md from '../../../lib/host/md.ts';
 import { deleteController, listControllers } from '../../../lib/host/nvme.ts';
-import { isReplicaNqn } from '../../../lib/api/names.ts';
+import { isReplicaNqn, VALVE_PREFIX } from '../../../lib/api/names.ts';
 import { listDirectory, readAttribute, SysfsError } from '../../../lib/host/sysfs.ts';
 import { listValves, openValve, removeValve } from '../../../lib/host/valve.ts';
-import { VALVE_PREFIX } from '../../../lib/api/names.ts';
 import type { Logger } from '../../../lib/log.ts';
 import { mountPointsOf, usersOf } from './users.ts';
 

@@ -43,9 +43,4 @@ export class LegTracker {
   goodForMs(nowMs: number): number {
     return this.goodSinceMs === undefined ? 0 : nowMs - this.goodSinceMs;
   }
-
-  /** Wall-clock time (ms) of the last proof, given both clocks now. */
-  lastGoodAt(nowMs: number, wallMs: number): number {
-    return wallMs - this.quietMs(nowMs);
-  }
 }
