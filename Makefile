@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 KEEP ?=
 LAB := $(NODE) test/lab/main.ts
 
-.PHONY: help install build generate verify lint format typecheck test test-unit test-api test-lab demo demo-clean demo-kubectl lab-assets clean
+.PHONY: help install bench build generate verify lint format typecheck test test-unit test-api test-lab demo demo-clean demo-kubectl lab-assets clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ test-lab: build ## tests on real kernels in QEMU (root; built the first time)
 
 demo: build ## the main job on real kernels, told on the terminal; KEEP=1 leaves it running
 	$(LAB) run --name demo $(if $(KEEP),--keep) -- $(NODE) test/demo/main.ts $(if $(KEEP),--keep)
+
+bench: build ## throughput through Holdfast's device against mdadm on the same legs, in the lab
+	@$(LAB) run --name bench -- $(NODE) test/demo/bench-main.ts $(ARGS)
 
 demo-clean: install ## end a demo that was kept
 	$(LAB) down --name demo

@@ -51,7 +51,7 @@ const SYNC_SPEED_MIN_KIB = 20_000;
 export function readArray(name: string): MdArray | undefined {
   const md = dir(name);
   // Before the members: a state that waits because of a member that failed is then seen together with that member.
-  const state = readAttribute(`${md}/array_state`);
+  const state = arrayState(name);
   if (state === undefined || state === 'clear') return undefined;
   const syncAction = readAttribute(`${md}/sync_action`) ?? 'idle';
   return {
@@ -62,12 +62,22 @@ export function readArray(name: string): MdArray | undefined {
     members: listDirectory(md)
       .filter((entry) => entry.startsWith('dev-'))
       .flatMap((entry) => {
-        const words = readAttribute(`${md}/${entry}/state`);
+        const device = entry.slice(4);
+        const state = memberState(name, device);
         const slot = parseSlot(readAttribute(`${md}/${entry}/slot`));
-        return words === undefined ? [] : [{ device: entry.slice(4), state: parseWords(words), slot }];
+        return state === undefined ? [] : [{ device, state, slot }];
       }),
   };
 }
+
+/** The words of a member's `state`, or `undefined` when it is no member. */
+export function memberState(name: string, device: string): ReadonlySet<string> | undefined {
+  const words = readAttribute(`${dir(name)}/dev-${device}/state`);
+  return words === undefined ? undefined : parseWords(words);
+}
+
+/** The array's `array_state` alone, or `undefined` when there is no array. */
+export const arrayState = (name: string): string | undefined => readAttribute(`${dir(name)}/array_state`);
 
 function parseWords(state: string): ReadonlySet<string> {
   return new Set(state.split(',').filter((word) => word !== ''));

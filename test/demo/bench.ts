@@ -3,16 +3,19 @@ import type { Vm } from '../lab/vm/vm.ts';
 import type { System } from '../system/system.ts';
 import { capability, CSI } from '../system/csi.ts';
 
-/** Each run lasts this long. They alternate, so that a machine that grows slower hits both alike. */
-const RUN_SECONDS = 3;
-const RUNS_A_TURN = 3;
+const RUN_SECONDS = 2;
+const RUNS_A_TURN = 2;
 const SIZE_BYTES = 64 * 1024 * 1024;
 const WORKING_SET_MIB = 16;
+/** Holdfast, mdadm, mdadm, Holdfast, and so on: a machine that grows slower hits both alike. */
+const ROUNDS = 4;
 
 export interface BenchResult {
   readonly holdfastIops: number;
   readonly mdadmIops: number;
   readonly ratio: number;
+  /** Every run's figure, in order. */
+  readonly runs: { readonly holdfast: readonly number[]; readonly mdadm: readonly number[] };
 }
 
 /**
@@ -23,7 +26,12 @@ export interface BenchResult {
  * The working set is written once before each measured run. Otherwise the bitmaps differ: a fresh mdadm array has all its
  * bits set for the first seconds and needs no write to its bitmap, ours starts with none.
  */
-export async function bench(system: System, client: Vm, note: (text: string) => void): Promise<BenchResult> {
+export async function bench(
+  system: System,
+  client: Vm,
+  note: (text: string) => void,
+  rounds = ROUNDS,
+): Promise<BenchResult> {
   const name = 'bench';
   await system.csi('controller', 'CreateVolume', {
     name,
@@ -37,25 +45,31 @@ export async function bench(system: System, client: Vm, note: (text: string) => 
     for (let run = 0; run < RUNS_A_TURN; run++) into.push(await fio(client, device));
   };
   const ours = async (): Promise<void> => {
-    note('fio through Holdfast');
     await system.csi('controller', 'ControllerPublishVolume', CSI.publish(name, client.name, 'block'));
     await runs(`/dev/holdfast/${name}`, holdfast);
     await system.csi('controller', 'ControllerUnpublishVolume', { volumeId: name, nodeId: client.name });
   };
-  const byHand = async (): Promise<void> => {
-    note('fio through a hand-made mdadm array on the same legs');
-    await withMdadm(system, client, name, () => runs('/dev/md77', mdadm));
-  };
-  await ours();
-  await byHand();
-  await byHand();
-  await ours();
+  const byHand = (): Promise<void> => withMdadm(system, client, name, () => runs('/dev/md77', mdadm));
+  for (let round = 0; round < rounds; round++) {
+    const turns = round % 2 === 0 ? [ours, byHand] : [byHand, ours];
+    for (const turn of turns) {
+      note(`fio, round ${round + 1} of ${rounds}: ${turn === ours ? 'through Holdfast' : 'a hand-made mdadm array'}`);
+      await turn();
+    }
+  }
   await system.csi('controller', 'DeleteVolume', { volumeId: name });
-  note(`Holdfast ${holdfast.map(Math.round).join(' ')}, mdadm ${mdadm.map(Math.round).join(' ')} IOPS`);
-  return { holdfastIops: mean(holdfast), mdadmIops: mean(mdadm), ratio: mean(holdfast) / mean(mdadm) };
+  const [holdfastIops, mdadmIops] = [median(holdfast), median(mdadm)];
+  return { holdfastIops, mdadmIops, ratio: holdfastIops / mdadmIops, runs: { holdfast, mdadm } };
 }
 
-const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+/** The middle one: a run in which the machine was busy with something else says nothing. */
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const [low, high] = [sorted[middle - 1], sorted[middle]];
+  if (high === undefined) return Number.NaN;
+  return sorted.length % 2 === 1 || low === undefined ? high : (low + high) / 2;
+}
 
 async function fio(client: Vm, device: string): Promise<number> {
   const common = `--filename=${device} --ioengine=libaio --direct=1 --iodepth=8 --size=${WORKING_SET_MIB}m`;

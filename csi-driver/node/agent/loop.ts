@@ -1,13 +1,14 @@
 import type { ReplicatedVolume, VolumeConnection } from '../../../lib/api/index.ts';
-import { CLIENT_AGENT_FINALIZER } from '../../../lib/api/names.ts';
+import { arrayName, CLIENT_AGENT_FINALIZER } from '../../../lib/api/names.ts';
 import { KubeError, type Resource } from '../../../lib/kube/client.ts';
 import { removeFinalizer } from '../../../lib/kube/finalizer.ts';
 import type { Logger } from '../../../lib/log.ts';
 import { execute } from './execute.ts';
 import type { Action, ConnectionFacts } from './facts.ts';
+import { stillCalm } from './glance.ts';
 import { VolumeMemory } from './memory.ts';
 import { observe, type HostFacts } from './observe.ts';
-import { lookAgainMs, plan } from './plan.ts';
+import { isCalm, lookAgainMs, plan } from './plan.ts';
 import { EpochLostError } from './record.ts';
 import { connectionStatus, isUrgent } from './status.ts';
 
@@ -15,6 +16,8 @@ import { connectionStatus, isUrgent } from './status.ts';
 const PROGRESS_MS = 1000;
 /** Figures alone (latencies) are written at most this often. */
 const FIGURES_MS = 30_000;
+/** A calm volume is looked at in full at least this often. */
+const FULL_LOOK_MS = 5000;
 
 export interface LoopDependencies {
   readonly node: string;
@@ -44,6 +47,9 @@ export class VolumeLoop {
   private stopping = false;
   private wakeUp: (() => void) | undefined;
   private finished = false;
+  /** The last full look, when it found all calm. */
+  private calm:
+    { readonly facts: ConnectionFacts; readonly atMs: number; readonly objects: readonly unknown[] } | undefined;
 
   constructor(connection: VolumeConnection, deps: LoopDependencies) {
     this.name = connection.metadata.name;
@@ -93,6 +99,7 @@ export class VolumeLoop {
   private async tick(): Promise<number> {
     const { deps, memory } = this;
     await this.refresh();
+    if (this.glance()) return lookAgainMs(this.calm?.facts.legTimeoutMs ?? 0, true);
     const facts = await observe({
       node: deps.node,
       bootId: deps.bootId,
@@ -113,7 +120,19 @@ export class VolumeLoop {
     if (!failed) memory.lastError = undefined;
     if (!this.finished)
       this.publish(connectionStatus(this.connection, facts, planned, memory, deps.bootId, new Date()));
-    return lookAgainMs(facts, planned);
+    // What is still to be reported keeps a volume under full looks, as only those report.
+    const calm = !failed && this.publishing === undefined && isCalm(facts, planned);
+    this.calm = calm ? { facts, atMs: performance.now(), objects: [this.connection, this.volume] } : undefined;
+    return lookAgainMs(facts.legTimeoutMs, calm);
+  }
+
+  /** Whether a glance is enough: all was calm a moment ago, no object has changed since, and the kernel shows nothing new. */
+  private glance(): boolean {
+    const { calm } = this;
+    const nowMs = performance.now();
+    if (!calm || nowMs - calm.atMs > FULL_LOOK_MS) return false;
+    if (calm.objects[0] !== this.connection || calm.objects[1] !== this.volume) return false;
+    return stillCalm(arrayName(this.connection.spec.volumeUid), calm.facts, this.memory, nowMs);
   }
 
   /** Takes the newest of what the caches and our own writes say. */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import type { MdArray, MdMember } from '../../../lib/host/md.ts';
 import type { ConnectionFacts, LegFacts } from './facts.ts';
-import { lookAgainMs, plan } from './plan.ts';
+import { isCalm, lookAgainMs, plan } from './plan.ts';
 
 const member = (device: string, slot: number | undefined, ...state: string[]): MdMember => ({
   device,
@@ -302,7 +302,7 @@ describe('an epoch that is lost', () => {
 describe('how soon to look again', () => {
   const next = (overrides: Partial<ConnectionFacts>): number => {
     const found = facts(overrides);
-    return lookAgainMs(found, plan(found));
+    return lookAgainMs(found.legTimeoutMs, isCalm(found, plan(found)));
   };
 
   test('seldom while all is well', () => {

@@ -181,12 +181,17 @@ function join(facts: ConnectionFacts): Action[] {
 
 const connect = (leg: LegFacts): Action => ({ kind: 'Connect', nqn: leg.nqn });
 
-/** When to look again: often while something is wrong or moves, seldom while every leg works and there is nothing to do. */
-export function lookAgainMs(facts: ConnectionFacts, planned: Plan): number {
-  const calm =
+/** Every leg works, and there is nothing to do. */
+export function isCalm(facts: ConnectionFacts, planned: Plan): boolean {
+  return (
     planned.phase === 'Connected' &&
     planned.actions.length === 0 &&
     facts.array?.syncAction === 'idle' &&
-    facts.legs.every((leg) => leg.member !== undefined && isLive(leg) && leg.quietMs === 0);
-  return Math.min(500, Math.max(50, facts.legTimeoutMs / (calm ? 6 : 24)));
+    facts.legs.every((leg) => leg.member !== undefined && isLive(leg) && leg.quietMs === 0)
+  );
+}
+
+/** When to look again: often while something is wrong or moves, seldom while all is calm. */
+export function lookAgainMs(legTimeoutMs: number, calm: boolean): number {
+  return Math.min(500, Math.max(50, legTimeoutMs / (calm ? 6 : 24)));
 }
