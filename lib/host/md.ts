@@ -51,7 +51,7 @@ const SYNC_SPEED_MIN_KIB = 20_000;
 export function readArray(name: string): MdArray | undefined {
   const md = dir(name);
   // Before the members: a state that waits because of a member that failed is then seen together with that member.
-  const state = arrayState(name);
+  const state = readAttribute(arrayStatePath(name));
   if (state === undefined || state === 'clear') return undefined;
   const syncAction = readAttribute(`${md}/sync_action`) ?? 'idle';
   return {
@@ -63,23 +63,19 @@ export function readArray(name: string): MdArray | undefined {
       .filter((entry) => entry.startsWith('dev-'))
       .flatMap((entry) => {
         const device = entry.slice(4);
-        const state = memberState(name, device);
+        const words = readAttribute(memberStatePath(name, device));
         const slot = parseSlot(readAttribute(`${md}/${entry}/slot`));
-        return state === undefined ? [] : [{ device, state, slot }];
+        return words === undefined ? [] : [{ device, state: parseWords(words), slot }];
       }),
   };
 }
 
-/** The words of a member's `state`, or `undefined` when it is no member. */
-export function memberState(name: string, device: string): ReadonlySet<string> | undefined {
-  const words = readAttribute(`${dir(name)}/dev-${device}/state`);
-  return words === undefined ? undefined : parseWords(words);
-}
+/** Where the kernel tells what a glance at an array asks: its state, and a member's. Paths in sysfs. */
+export const arrayStatePath = (name: string): string => `${dir(name)}/array_state`;
+export const memberStatePath = (name: string, device: string): string => `${dir(name)}/dev-${device}/state`;
 
-/** The array's `array_state` alone, or `undefined` when there is no array. */
-export const arrayState = (name: string): string | undefined => readAttribute(`${dir(name)}/array_state`);
-
-function parseWords(state: string): ReadonlySet<string> {
+/** The words of a member's `state`. */
+export function parseWords(state: string): ReadonlySet<string> {
   return new Set(state.split(',').filter((word) => word !== ''));
 }
 

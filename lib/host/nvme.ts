@@ -34,8 +34,8 @@ export interface NvmeConnectOptions {
 
 const CLASS = '/sys/class/nvme';
 
-/** The `state` of a controller (`live`, `connecting`, `deleting`, ...), or `undefined` when it is gone. */
-export const controllerState = (name: string): string | undefined => readAttribute(`${CLASS}/${name}/state`);
+/** The sysfs path of a controller's state: `live`, `connecting`, `deleting`, ... */
+export const controllerStatePath = (name: string): string => `${CLASS}/${name}/state`;
 
 /** The fabrics controllers of this host whose subsystem NQN satisfies `wanted`. */
 export function listControllers(wanted: (nqn: string) => boolean): NvmeController[] {
@@ -44,7 +44,7 @@ export function listControllers(wanted: (nqn: string) => boolean): NvmeControlle
     .flatMap((name) => {
       const nqn = readAttribute(`${CLASS}/${name}/subsysnqn`);
       if (nqn === undefined || !wanted(nqn)) return [];
-      const state = controllerState(name);
+      const state = readAttribute(controllerStatePath(name));
       return state === undefined ? [] : [{ name, nqn, state }];
     });
 }
@@ -129,7 +129,7 @@ export async function connectController(options: NvmeConnectOptions): Promise<st
 
 /** Deletes a controller; its namespaces and all I/O that waits in them end. Returns when the kernel is done. */
 export async function deleteController(name: string): Promise<void> {
-  if (controllerState(name) === undefined) return;
+  if (readAttribute(controllerStatePath(name)) === undefined) return;
   await writeAttribute(`${CLASS}/${name}/delete_controller`, '1').catch((error: { code?: string }) => {
     if (error.code !== 'ENOENT' && error.code !== 'ENODEV') throw error;
   });

@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util';
 import { startLab } from '../lab/lab.ts';
 import { terminalProgress } from '../lab/progress.ts';
-import { startSystem } from '../system/system.ts';
+import { PRODUCT_LEASE_DURATION, startSystem } from '../system/system.ts';
 import { bench } from './bench.ts';
 
 const HELP = `usage: node test/lab/main.ts run -- node test/demo/bench-main.ts [options]
@@ -31,7 +31,7 @@ if (values.help) {
   process.exitCode = 2;
 } else {
   const lab = await startLab({ storage: 2, clients: 1, appDir: 'dist', progress: terminalProgress(process.stderr) });
-  const system = await startSystem(lab);
+  const system = await startSystem(lab, { leaseDuration: PRODUCT_LEASE_DURATION });
   const note = (text: string): boolean => process.stderr.write(`${text}\n`);
   const { runs, ...result } = await bench(system, lab.vm('c1'), note, rounds);
   await system.stop();

@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import { startLab } from '../lab/lab.ts';
 import { LabError } from '../lab/errors.ts';
 import { formatDuration, terminalProgress } from '../lab/progress.ts';
-import { startSystem, type System } from '../system/system.ts';
+import { PRODUCT_LEASE_DURATION, startSystem, type System } from '../system/system.ts';
 import { targets, type Figures } from './figures.ts';
 import { isComplete, writeReport } from './report.ts';
 import { runStory } from './story.ts';
@@ -44,7 +44,7 @@ async function demo(keep: boolean, reportDir: string): Promise<number> {
     tell.good(
       `${lab.vms.length} VMs and the control plane are ready after ${formatDuration(lab.timings.totalMs)} (${lab.accelerator})`,
     );
-    system = await startSystem(lab);
+    system = await startSystem(lab, { leaseDuration: PRODUCT_LEASE_DURATION });
     Object.assign(figures, await runStory(lab, system, tell, { keep }));
     figures.totalSeconds = Math.round(tell.now() / 100) / 10;
     const met = await summary(figures, tell, reportDir);

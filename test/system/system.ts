@@ -14,9 +14,12 @@ const GUEST_SOCKET = 'unix:///run/holdfast/csi.sock';
 const POOL_DISK = '/dev/vdc';
 
 export interface SystemOptions {
-  /** How long a program may be silent before it counts as dead. Default 5s: a lab does not want to wait. */
+  /** How long a program may be silent before it counts as dead. Default 5s: a test does not want to wait. */
   readonly leaseDuration?: string;
 }
+
+/** What the programs themselves have as their default. */
+export const PRODUCT_LEASE_DURATION = '10s';
 
 /** Holdfast, running in a lab as it would on hosts. */
 export interface System {

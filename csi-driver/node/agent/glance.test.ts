@@ -1,70 +1,86 @@
-import { expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import type { LegFacts } from './facts.ts';
-import { KERNEL, stillCalm } from './glance.ts';
-import { VolumeMemory } from './memory.ts';
-
-const NQN = 'nqn.a';
-const stat = { completed: 7, ioTimeMs: 3, writtenBytes: 4096, inFlight: 0 };
+import { Glance } from './glance.ts';
+import { LegTracker } from './tracker.ts';
 
 const leg = {
-  nqn: NQN,
-  controller: { name: 'nvme0', nqn: NQN, state: 'live' },
-  namespace: { name: 'nvme0n1', nqn: NQN },
-  valve: { name: 'hf-valve-a', device: 'dm-1' },
-  member: { device: 'dm-1', state: new Set(['in_sync']), slot: 0 },
+  nqn: 'nqn.a',
+  controller: { name: 'nvme0' },
+  namespace: { name: 'nvme0n1' },
+  valve: { device: 'dm-1' },
+  member: { device: 'dm-1' },
 } as unknown as LegFacts;
 
-/** A glance at a kernel where all is well but for what the case changes. */
-function glance(changed: Partial<typeof KERNEL>, before: LegFacts = leg): boolean {
-  const memory = new VolumeMemory();
-  memory.learn({ replica: 'a', uid: 'u', nqn: NQN, address: '127.0.0.1', port: 4420 }, 0);
-  const kernel = {
-    arrayState: () => 'active',
-    memberState: () => new Set(['in_sync']),
-    controllerState: () => 'live',
-    readBlockStat: () => stat,
-    ...changed,
-  };
-  return stillCalm('md_hf_1', { legs: [before] }, memory, 100, kernel);
+/** Block statistics (Documentation/block/stat.rst) with so many writes done and under way. */
+const stat = (done: number, inFlight: number): string => `0 0 0 0 ${done} 0 ${done * 8} 5 ${inFlight} 5 5`;
+
+const WELL = {
+  '/sys/block/md_hf_1/md/array_state': 'active',
+  '/sys/class/nvme/nvme0/state': 'live',
+  '/sys/block/md_hf_1/md/dev-dm-1/state': 'in_sync',
+  '/sys/block/nvme0n1/stat': stat(7, 0),
+  '/sys/block/dm-1/stat': stat(7, 0),
+};
+type Files = { [path in keyof typeof WELL]: string | undefined };
+
+function glanceAt(files: Files): { glance: Glance; open: () => number } {
+  let open = 0;
+  const glance = new Glance(
+    'md_hf_1',
+    [leg],
+    () => new LegTracker(0),
+    (path) => {
+      open++;
+      return { read: () => files[path as keyof Files], close: () => open-- };
+    },
+  );
+  return { glance, open: () => open };
 }
 
-test('all as it was: calm', () => {
-  expect(glance({})).toBe(true);
-  expect(glance({ arrayState: () => 'clean' })).toBe(true);
-});
+describe('a glance', () => {
+  test('finds all as it was', () => {
+    expect(glanceAt(WELL).glance.stillCalm(100)).toBe(true);
+    const idle = { ...WELL, '/sys/block/md_hf_1/md/array_state': 'clean' };
+    expect(glanceAt(idle).glance.stillCalm(100)).toBe(true);
+  });
 
-const alarming: [string, Partial<typeof KERNEL>][] = [
-  ['a write waits for the agent', { arrayState: () => 'write-pending' }],
-  ['the array is gone', { arrayState: () => undefined }],
-  ['md has failed the member', { memberState: () => new Set(['faulty', 'blocked']) }],
-  ['md holds writes because of the member', { memberState: () => new Set(['in_sync', 'blocked']) }],
-  ['the member is gone', { memberState: () => undefined }],
-  ['the controller reconnects', { controllerState: () => 'connecting' }],
-  ['the controller is gone', { controllerState: () => undefined }],
-  ['the namespace is gone', { readBlockStat: () => undefined }],
-  [
-    'I/O waits in the valve with none below',
-    { readBlockStat: (device: string) => (device === 'dm-1' ? { ...stat, inFlight: 2 } : stat) },
-  ],
-];
+  const alarming: [string, keyof Files, string | undefined][] = [
+    ['a write waits for the agent', '/sys/block/md_hf_1/md/array_state', 'write-pending'],
+    ['the array is gone', '/sys/block/md_hf_1/md/array_state', undefined],
+    ['md has failed the member', '/sys/block/md_hf_1/md/dev-dm-1/state', 'faulty,blocked'],
+    ['md holds writes because of the member', '/sys/block/md_hf_1/md/dev-dm-1/state', 'in_sync,blocked'],
+    ['the member is gone', '/sys/block/md_hf_1/md/dev-dm-1/state', undefined],
+    ['the controller reconnects', '/sys/class/nvme/nvme0/state', 'connecting'],
+    ['the controller is gone', '/sys/class/nvme/nvme0/state', undefined],
+    ['the namespace is gone', '/sys/block/nvme0n1/stat', undefined],
+  ];
 
-test.each(alarming)('%s: a full look', (_name, changed) => {
-  expect(glance(changed)).toBe(false);
-});
+  test.each(alarming)('asks for a full look when %s', (_name, path, text) => {
+    expect(glanceAt({ ...WELL, [path]: text }).glance.stillCalm(100)).toBe(false);
+  });
 
-test('a leg without its parts was never calm', () => {
-  expect(glance({}, { ...leg, member: undefined })).toBe(false);
-});
+  test('asks for a full look when I/O waits in the valve with none below, but not when some ended meanwhile', () => {
+    const files = { ...WELL, '/sys/block/dm-1/stat': stat(7, 2) };
+    const { glance } = glanceAt(files);
+    expect(glance.stillCalm(100)).toBe(false);
+    files['/sys/block/nvme0n1/stat'] = stat(8, 0);
+    expect(glance.stillCalm(200)).toBe(true);
+    expect(glance.stillCalm(300)).toBe(false);
+  });
 
-test('I/O that stands still since the last look: a full look', () => {
-  const memory = new VolumeMemory();
-  memory.learn({ replica: 'a', uid: 'u', nqn: NQN, address: '127.0.0.1', port: 4420 }, 0);
-  const kernel = {
-    arrayState: () => 'active',
-    memberState: () => new Set(['in_sync']),
-    controllerState: () => 'live',
-    readBlockStat: () => ({ ...stat, inFlight: 1 }),
-  };
-  expect(stillCalm('md_hf_1', { legs: [leg] }, memory, 100, kernel)).toBe(true);
-  expect(stillCalm('md_hf_1', { legs: [leg] }, memory, 200, kernel)).toBe(false);
+  test('asks for a full look when I/O stands still', () => {
+    const files = { ...WELL, '/sys/block/nvme0n1/stat': stat(7, 1), '/sys/block/dm-1/stat': stat(7, 1) };
+    const { glance } = glanceAt(files);
+    expect(glance.stillCalm(100)).toBe(true);
+    expect(glance.stillCalm(200)).toBe(false);
+    files['/sys/block/nvme0n1/stat'] = stat(8, 1);
+    expect(glance.stillCalm(300)).toBe(true);
+  });
+
+  test('closes what it opened', () => {
+    const { glance, open } = glanceAt(WELL);
+    expect(open()).toBe(5);
+    glance.close();
+    expect(open()).toBe(0);
+  });
 });

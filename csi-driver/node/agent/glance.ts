@@ -1,38 +1,82 @@
-import { arrayState, memberState } from '../../../lib/host/md.ts';
-import { controllerState } from '../../../lib/host/nvme.ts';
-import { readBlockStat } from '../../../lib/host/sysfs.ts';
-import type { ConnectionFacts } from './facts.ts';
-import type { VolumeMemory } from './memory.ts';
-
-/** What a glance reads, each a file of the kernel's. Undefined: it is gone. */
-export const KERNEL = { arrayState, memberState, controllerState, readBlockStat };
+import { arrayStatePath, memberStatePath, parseWords } from '../../../lib/host/md.ts';
+import { controllerStatePath } from '../../../lib/host/nvme.ts';
+import { blockStatPath, OpenAttribute, parseBlockStat, type BlockStat } from '../../../lib/host/sysfs.ts';
+import type { LegFacts } from './facts.ts';
+import type { LegTracker } from './tracker.ts';
 
 /** What md's array_state says while nothing waits for the agent. */
 const AT_EASE = new Set<string | undefined>(['active', 'active-idle', 'clean']);
 
-/**
- * A glance at a volume that was calm at the last full look: the array's state, and of each leg the controller's state, what
- * md says of the member, and whether I/O gets through. It costs a fourth of a full look.
- * @param before the facts of the last full look
- * @returns whether all is as calm as it was; false asks for a full look, which decides
- */
-export function stillCalm(
-  array: string,
-  before: Pick<ConnectionFacts, 'legs'>,
-  memory: Pick<VolumeMemory, 'leg'>,
-  nowMs: number,
-  kernel = KERNEL,
-): boolean {
-  if (!AT_EASE.has(kernel.arrayState(array))) return false;
-  return before.legs.every(({ nqn, controller, namespace, valve, member }) => {
-    if (!controller || !namespace || !valve || !member) return false;
-    const live = kernel.controllerState(controller.name) === 'live';
-    const stat = kernel.readBlockStat(namespace.name);
-    const { tracker } = memory.leg(nqn);
-    tracker.sample({ live, stat }, nowMs);
-    const state = kernel.memberState(array, member.device);
-    const belongs = state?.has('in_sync') === true && !state.has('faulty') && !state.has('blocked');
-    const waitsInValve = stat?.inFlight === 0 && (kernel.readBlockStat(valve.device)?.inFlight ?? 0) > 0;
-    return live && belongs && !waitsInValve && tracker.quietMs(nowMs) === 0;
-  });
+/** A file of the kernel's, held open. */
+type Attribute = Pick<OpenAttribute, 'read' | 'close'>;
+
+interface Leg {
+  readonly tracker: LegTracker;
+  readonly controllerState: Attribute;
+  readonly memberState: Attribute;
+  readonly namespaceStat: Attribute;
+  readonly valveStat: Attribute;
 }
+
+/**
+ * A glance at a volume that was calm when it was last looked at in full: the array's state, and of each leg the
+ * controller's state, what md says of the member, and whether I/O gets through. These files stay open, so that watching a
+ * calm volume costs a few system calls; anything unusual asks for a full look, which decides.
+ */
+export class Glance {
+  private readonly arrayState: Attribute;
+  private readonly legs: readonly Leg[];
+
+  /**
+   * @param array the array's name
+   * @param legs as the full look saw them: each is a live member behind its valve
+   * @param tracker of the leg with that NQN
+   */
+  constructor(
+    array: string,
+    legs: readonly LegFacts[],
+    tracker: (nqn: string) => LegTracker,
+    open: (path: string) => Attribute = (path) => new OpenAttribute(path),
+  ) {
+    this.arrayState = open(arrayStatePath(array));
+    this.legs = legs.map(({ nqn, controller, namespace, valve, member }) => ({
+      tracker: tracker(nqn),
+      controllerState: open(controllerStatePath(controller?.name ?? '')),
+      memberState: open(memberStatePath(array, member?.device ?? '')),
+      namespaceStat: open(blockStatPath(namespace?.name ?? '')),
+      valveStat: open(blockStatPath(valve?.device ?? '')),
+    }));
+  }
+
+  /** Whether all is as calm as it was. */
+  stillCalm(nowMs: number): boolean {
+    return AT_EASE.has(this.arrayState.read()) && this.legs.every((leg) => isWell(leg, nowMs));
+  }
+
+  close(): void {
+    const files = this.legs.flatMap((leg) => [leg.controllerState, leg.memberState, leg.namespaceStat, leg.valveStat]);
+    for (const file of [this.arrayState, ...files]) file.close();
+  }
+}
+
+function isWell({ tracker, controllerState, memberState, namespaceStat, valveStat }: Leg, nowMs: number): boolean {
+  const live = controllerState.read() === 'live';
+  const waiting = parse(valveStat.read())?.inFlight ?? 0;
+  const stat = parse(namespaceStat.read());
+  const ended = tracker.sample({ live, stat }, nowMs);
+  const words = parseWords(memberState.read() ?? '');
+  const belongs = words.has('in_sync') && !words.has('faulty') && !words.has('blocked');
+  return live && belongs && !isHeldBack(waiting, stat, ended) && tracker.quietMs(nowMs) === 0;
+}
+
+/**
+ * Whether I/O waits in a valve while its namespace has none and ended none: the valve has given its path up.
+ * @param waiting I/Os under way in the valve, read before the namespace's counters
+ * @param ended I/Os of the namespace that ended since the last look
+ */
+export function isHeldBack(waiting: number, stat: BlockStat | undefined, ended: number): boolean {
+  return waiting > 0 && stat?.inFlight === 0 && ended === 0;
+}
+
+const parse = (text: string | undefined): BlockStat | undefined =>
+  text === undefined ? undefined : parseBlockStat(text);

@@ -5,7 +5,7 @@ import { removeFinalizer } from '../../../lib/kube/finalizer.ts';
 import type { Logger } from '../../../lib/log.ts';
 import { execute } from './execute.ts';
 import type { Action, ConnectionFacts } from './facts.ts';
-import { stillCalm } from './glance.ts';
+import { Glance } from './glance.ts';
 import { VolumeMemory } from './memory.ts';
 import { observe, type HostFacts } from './observe.ts';
 import { isCalm, lookAgainMs, plan } from './plan.ts';
@@ -17,7 +17,7 @@ const PROGRESS_MS = 1000;
 /** Figures alone (latencies) are written at most this often. */
 const FIGURES_MS = 30_000;
 /** A calm volume is looked at in full at least this often. */
-const FULL_LOOK_MS = 5000;
+const FULL_LOOK_MS = 10_000;
 
 export interface LoopDependencies {
   readonly node: string;
@@ -49,7 +49,13 @@ export class VolumeLoop {
   private finished = false;
   /** The last full look, when it found all calm. */
   private calm:
-    { readonly facts: ConnectionFacts; readonly atMs: number; readonly objects: readonly unknown[] } | undefined;
+    | {
+        readonly glance: Glance;
+        readonly legTimeoutMs: number;
+        readonly atMs: number;
+        readonly objects: readonly unknown[];
+      }
+    | undefined;
 
   constructor(connection: VolumeConnection, deps: LoopDependencies) {
     this.name = connection.metadata.name;
@@ -81,6 +87,7 @@ export class VolumeLoop {
       }
       await this.pause(Math.max(20, intervalMs - (performance.now() - startedMs)));
     }
+    this.calm?.glance.close();
     await this.publishing;
   }
 
@@ -99,7 +106,9 @@ export class VolumeLoop {
   private async tick(): Promise<number> {
     const { deps, memory } = this;
     await this.refresh();
-    if (this.glance()) return lookAgainMs(this.calm?.facts.legTimeoutMs ?? 0, true);
+    if (this.calm && this.isStillCalm(this.calm)) return lookAgainMs(this.calm.legTimeoutMs, true);
+    this.calm?.glance.close();
+    this.calm = undefined;
     const facts = await observe({
       node: deps.node,
       bootId: deps.bootId,
@@ -122,17 +131,22 @@ export class VolumeLoop {
       this.publish(connectionStatus(this.connection, facts, planned, memory, deps.bootId, new Date()));
     // What is still to be reported keeps a volume under full looks, as only those report.
     const calm = !failed && this.publishing === undefined && isCalm(facts, planned);
-    this.calm = calm ? { facts, atMs: performance.now(), objects: [this.connection, this.volume] } : undefined;
+    if (calm) {
+      this.calm = {
+        glance: new Glance(arrayName(this.connection.spec.volumeUid), facts.legs, (nqn) => memory.leg(nqn).tracker),
+        legTimeoutMs: facts.legTimeoutMs,
+        atMs: performance.now(),
+        objects: [this.connection, this.volume],
+      };
+    }
     return lookAgainMs(facts.legTimeoutMs, calm);
   }
 
   /** Whether a glance is enough: all was calm a moment ago, no object has changed since, and the kernel shows nothing new. */
-  private glance(): boolean {
-    const { calm } = this;
+  private isStillCalm({ glance, atMs, objects }: NonNullable<VolumeLoop['calm']>): boolean {
     const nowMs = performance.now();
-    if (!calm || nowMs - calm.atMs > FULL_LOOK_MS) return false;
-    if (calm.objects[0] !== this.connection || calm.objects[1] !== this.volume) return false;
-    return stillCalm(arrayName(this.connection.spec.volumeUid), calm.facts, this.memory, nowMs);
+    if (nowMs - atMs > FULL_LOOK_MS || objects[0] !== this.connection || objects[1] !== this.volume) return false;
+    return glance.stillCalm(nowMs);
   }
 
   /** Takes the newest of what the caches and our own writes say. */

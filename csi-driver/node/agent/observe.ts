@@ -6,6 +6,7 @@ import { listControllers, listNamespaces, type NvmeController, type NvmeNamespac
 import { readAttribute, readBlockStat, readLink } from '../../../lib/host/sysfs.ts';
 import { listValves, valveStatus, type Valve } from '../../../lib/host/valve.ts';
 import type { ConnectionFacts, LegFacts } from './facts.ts';
+import { isHeldBack } from './glance.ts';
 import type { LegMemory, VolumeMemory } from './memory.ts';
 import { mountPointsOf } from './users.ts';
 
@@ -125,10 +126,11 @@ async function observeLeg(leg: LegMemory, context: LegContext): Promise<LegFacts
   const namespace = host.namespaces.get(leg.nqn);
   const valve = host.valves.get(valveName(leg.nqn));
   const member = valve && array?.members.find((found) => found.device === valve.device);
+  const waiting = valve ? (readBlockStat(valve.device)?.inFlight ?? 0) : 0;
   const stat = namespace && readBlockStat(namespace.name);
-  leg.tracker.sample({ live: controller?.state === 'live', stat }, nowMs);
+  const ended = leg.tracker.sample({ live: controller?.state === 'live', stat }, nowMs);
   if (namespace === undefined) leg.suspectPath = true;
-  const pathFailed = await isPathFailed(leg, valve, controller, stat?.inFlight ?? 0);
+  const pathFailed = await isPathFailed(leg, valve, controller, isHeldBack(waiting, stat, ended));
   if (!pathFailed) leg.pathRestored();
   return {
     replica: leg.replica,
@@ -151,22 +153,18 @@ async function observeLeg(leg: LegMemory, context: LegContext): Promise<LegFacts
   };
 }
 
-/**
- * Asks device-mapper only when there is reason to: after the controller was away, or when I/O waits in the valve
- * while its namespace has none.
- */
+/** Asks device-mapper only when there is reason to: after the controller was away, or when I/O is held back in the valve. */
 async function isPathFailed(
   leg: LegMemory,
   valve: Valve | undefined,
   controller: NvmeController | undefined,
-  inFlightBelow: number,
+  heldBack: boolean,
 ): Promise<boolean> {
   if (!valve || controller?.state !== 'live') {
     leg.suspectPath = true;
     return false;
   }
-  const waiting = inFlightBelow === 0 && (readBlockStat(valve.device)?.inFlight ?? 0) > 0;
-  if (!leg.suspectPath && !waiting) return false;
+  if (!leg.suspectPath && !heldBack) return false;
   const status = await valveStatus(valve.name);
   leg.suspectPath = status?.pathFailed ?? false;
   return leg.suspectPath;

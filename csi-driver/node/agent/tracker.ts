@@ -22,7 +22,11 @@ export class LegTracker {
     this.lastGoodMs = nowMs;
   }
 
-  sample(sample: LegSample, nowMs: number): void {
+  /**
+   * Takes one look into account.
+   * @returns how many I/Os ended since the last look
+   */
+  sample(sample: LegSample, nowMs: number): number {
     const { stat } = sample;
     const ended = stat && this.last ? stat.completed - this.last.completed : 0;
     if (stat && this.last && ended > 0) this.latencyMs = (stat.ioTimeMs - this.last.ioTimeMs) / ended;
@@ -34,6 +38,7 @@ export class LegTracker {
     } else if (!sample.live || nowMs - this.lastGoodMs > 1000) {
       this.goodSinceMs = undefined;
     }
+    return ended;
   }
 
   quietMs(nowMs: number): number {
