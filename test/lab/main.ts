@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { spawn } from 'node:child_process';
 import { fstatSync } from 'node:fs';
 import path from 'node:path';
@@ -66,7 +67,7 @@ async function main(argv: readonly string[]): Promise<number> {
       return await startAndKeep(rest);
     case 'assets':
       return await isolate([process.execPath, import.meta.filename, '__assets'], {
-        name: `assets-${process.pid}`,
+        name: uniqueName('assets'),
         keep: false,
         progress,
       });
@@ -98,6 +99,9 @@ async function main(argv: readonly string[]): Promise<number> {
       throw new LabError(`there is no command "${command}". See: node test/lab/main.ts --help`);
   }
 }
+
+/** No process id: another process namespace may use the same. */
+const uniqueName = (what: string): string => `${what}-${randomBytes(4).toString('hex')}`;
 
 /** `--name N` may stand before the command too. */
 function nameAfterCommand(argv: readonly string[]): readonly string[] {
@@ -183,7 +187,7 @@ async function runCommand(argv: readonly string[]): Promise<number> {
   if (command.length === 0)
     throw new LabError('usage: node test/lab/main.ts run [--keep] [--name NAME] -- PROGRAM ARGS…');
   const { values } = parse(argv.slice(0, at), { name: { type: 'string' }, keep: { type: 'boolean' } });
-  return await isolate(command, { name: values.name ?? `run-${process.pid}`, keep: values.keep === true, progress });
+  return await isolate(command, { name: values.name ?? uniqueName('run'), keep: values.keep === true, progress });
 }
 
 async function down(argv: readonly string[]): Promise<number> {

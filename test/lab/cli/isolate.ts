@@ -7,7 +7,7 @@ import { LabError } from '../errors.ts';
 import { KEPT_FILE } from '../keep.ts';
 import { waitFor } from '../process.ts';
 import type { Progress } from '../progress.ts';
-import { claimLab, firstChild, recordSupervisor } from './registry.ts';
+import { claimLab, firstChild, holdingLock, recordSupervisor } from './registry.ts';
 
 export interface IsolateOptions {
   readonly name: string;
@@ -20,7 +20,7 @@ export interface IsolateOptions {
  * Runs a command in a network and a process namespace of its own and returns its exit code. However it ends – the command's
  * end, Ctrl-C, our death – the kernel then kills every process in there and drops the network with its interfaces:
  *
- *   us ── unshare --kill-child ── init.ts (process 1 of the namespace) ── the command ── VMs, control plane
+ *   us ── flock, then unshare --kill-child ── init.ts (process 1 of the namespace) ── the command ── VMs, control plane
  *
  * Process 1 holds the reading end of a pipe to us, and ends when we are gone, unless the lab was kept.
  */
@@ -43,7 +43,8 @@ export async function isolate(command: readonly string[], options: IsolateOption
   const init = path.join(import.meta.dirname, 'init.ts');
   const namespaces = ['--net', '--pid', '--fork', '--kill-child=SIGKILL', '--mount-proc'];
   const plain = process.stdout.isTTY ? 'inherit' : 'pipe';
-  const child = spawn('unshare', [...namespaces, '--', process.execPath, init, ...command], {
+  const [flock = '', ...lockWords] = holdingLock(dir);
+  const child = spawn(flock, [...lockWords, 'unshare', ...namespaces, '--', process.execPath, init, ...command], {
     // A session of its own: Ctrl-C reaches us alone, and we decide what it means.
     detached: true,
     stdio: ['inherit', plain, process.stderr.isTTY ? 'inherit' : 'pipe', 'pipe'],
@@ -61,7 +62,7 @@ export async function isolate(command: readonly string[], options: IsolateOption
     child.on('close', (code, signal) => resolve(code ?? (signal === 'SIGINT' ? 130 : 137)));
   });
   const { pid } = child;
-  if (pid === undefined) throw new LabError('unshare could not be started');
+  if (pid === undefined) throw new LabError('flock (of util-linux) could not be started');
   const endAll = (): void => {
     child.kill('SIGKILL');
   };

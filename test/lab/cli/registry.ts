@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
@@ -25,6 +26,10 @@ export interface RunningLab {
 }
 
 const SUPERVISOR_FILE = 'supervisor.json';
+/** Held locked (flock(2)) by every process of the lab. A process id tells nothing to who looks from another namespace. */
+const LOCK_FILE = 'alive';
+/** A folder without that lock is being started when it is younger than this. */
+const STARTING_MS = 30_000;
 
 export function labsDir(): string {
   return path.join(cacheDir(), 'labs');
@@ -54,6 +59,19 @@ export async function claimLab(name: string): Promise<string> {
     release();
   }
   return dir;
+}
+
+/** The words in front of a lab's command line that make it, and all that it starts, hold the folder's lock. */
+export function holdingLock(dir: string): readonly string[] {
+  return ['flock', '--no-fork', '--timeout', '10', path.join(dir, LOCK_FILE)];
+}
+
+/** Whether a process of the lab lives, in whatever namespace. */
+function isHeld(dir: string): boolean {
+  const file = path.join(dir, LOCK_FILE);
+  if (!existsSync(file)) return false;
+  // A shared lock, so that several who look at once do not take one another for the lab.
+  return spawnSync('flock', ['--shared', '--nonblock', file, 'true'], { stdio: 'ignore' }).status !== 0;
 }
 
 /** Writes down who runs the lab. */
@@ -98,7 +116,7 @@ export function runningLabs(): RunningLab[] {
   return labNames().flatMap((name) => {
     const dir = path.join(labsDir(), name);
     const supervisor = readJson(path.join(dir, SUPERVISOR_FILE)) as Supervisor | undefined;
-    if (supervisor === undefined || startTicks(supervisor.pid) !== supervisor.startTicks) return [];
+    if (supervisor === undefined || !isHeld(dir)) return [];
     return [{ name, dir, supervisor, kept: readJson(path.join(dir, KEPT_FILE)) as KeptLab | undefined }];
   });
 }
@@ -119,6 +137,9 @@ export function findLab(name: string | undefined): RunningLab {
 
 /** Ends a lab and removes its folder. */
 export async function endLab(lab: RunningLab): Promise<void> {
+  if (startTicks(lab.supervisor.pid) !== lab.supervisor.startTicks) {
+    throw new LabError(`lab ${lab.name} was started in another process namespace: it can only be ended there`);
+  }
   process.kill(lab.supervisor.pid, 'SIGKILL');
   await waitFor(
     `the end of lab ${lab.name}`,
@@ -136,11 +157,10 @@ function isAlive(pid: number): boolean {
 
 /** Folders whose lab has died with its command line (kill -9, a crash of the machine). */
 async function removeDeadLabs(): Promise<void> {
-  const alive = new Set(runningLabs().map((lab) => lab.name));
   for (const name of labNames()) {
     const dir = path.join(labsDir(), name);
-    const starting = !existsSync(path.join(dir, SUPERVISOR_FILE)) && Date.now() - statSync(dir).mtimeMs < 30_000;
-    if (!alive.has(name) && !starting) await rm(dir, { recursive: true, force: true });
+    const starting = !existsSync(path.join(dir, LOCK_FILE)) && Date.now() - statSync(dir).mtimeMs < STARTING_MS;
+    if (!starting && !isHeld(dir)) await rm(dir, { recursive: true, force: true });
   }
 }
 
