@@ -3,12 +3,11 @@ import type { Vm } from '../lab/vm/vm.ts';
 import type { System } from '../system/system.ts';
 import { capability, CSI } from '../system/csi.ts';
 
-const RUN_SECONDS = 2;
-const RUNS_A_TURN = 2;
+const RUN_SECONDS = 4;
 const SIZE_BYTES = 64 * 1024 * 1024;
 const WORKING_SET_MIB = 16;
 /** Holdfast, mdadm, mdadm, Holdfast, and so on: a machine that grows slower hits both alike. */
-const ROUNDS = 4;
+const ROUNDS = 8;
 
 export interface BenchResult {
   readonly holdfastIops: number;
@@ -41,15 +40,13 @@ export async function bench(
   });
   const holdfast: number[] = [];
   const mdadm: number[] = [];
-  const runs = async (device: string, into: number[]): Promise<void> => {
-    for (let run = 0; run < RUNS_A_TURN; run++) into.push(await fio(client, device));
-  };
   const ours = async (): Promise<void> => {
     await system.csi('controller', 'ControllerPublishVolume', CSI.publish(name, client.name, 'block'));
-    await runs(`/dev/holdfast/${name}`, holdfast);
+    holdfast.push(await fio(client, `/dev/holdfast/${name}`));
     await system.csi('controller', 'ControllerUnpublishVolume', { volumeId: name, nodeId: client.name });
   };
-  const byHand = (): Promise<void> => withMdadm(system, client, name, () => runs('/dev/md77', mdadm));
+  const byHand = (): Promise<void> =>
+    withMdadm(system, client, name, async () => void mdadm.push(await fio(client, '/dev/md77')));
   for (let round = 0; round < rounds; round++) {
     const turns = round % 2 === 0 ? [ours, byHand] : [byHand, ours];
     for (const turn of turns) {

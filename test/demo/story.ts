@@ -30,6 +30,8 @@ interface Story {
 }
 
 export interface StoryOptions {
+  /** Turns of the benchmark; default: enough for a figure to rely on. */
+  readonly benchRounds?: number;
   /** Leave the volume attached at the end. */
   readonly keep?: boolean;
 }
@@ -54,7 +56,7 @@ export async function runStory(
     client,
   };
   await waitForNodes(story);
-  await measure(story);
+  await measure(story, options.benchRounds);
   await place(story);
   await attach(story);
   await transientFault(story);
@@ -73,11 +75,11 @@ async function waitForNodes({ system, tell }: Story): Promise<void> {
   }
 }
 
-async function measure({ lab, system, tell, figures }: Story): Promise<void> {
+async function measure({ lab, system, tell, figures }: Story, rounds: number | undefined): Promise<void> {
   tell.chapter('Nothing of ours is in the data path: fio against a hand-made mdadm array');
   const client = lab.clients[1];
   if (!client) throw new Error('the story needs two client VMs');
-  const result = await bench(system, client, (text) => tell.live(text));
+  const result = await bench(system, client, (text) => tell.live(text), rounds);
   figures.mdadmRatio = result.ratio;
   tell.fact(
     'random 4 KiB writes, QD 8',
