@@ -8,13 +8,20 @@ describe('readParameters', () => {
       placement: 'distinct(zone); prefer(50) near(client)',
       replicaTimeout: '1m30s',
       legTimeout: '250ms',
+      onControlPlaneLoss: 'Continue after 30s',
+      onSlowLeg: 'Drop after 1m',
       provisioning: 'Thick',
       'csi.storage.k8s.io/fstype': 'xfs',
     });
     expect(spec).toEqual({
       replicas: 3,
       placement: { constraints: [{ distinct: { label: 'zone' } }], goals: [{ weight: 50, near: {} }] },
-      healing: { replicaTimeout: '1m30s', legTimeout: '250ms' },
+      healing: {
+        replicaTimeout: '1m30s',
+        legTimeout: '250ms',
+        onControlPlaneLoss: 'Continue after 30s',
+        onSlowLeg: 'Drop after 1m',
+      },
       provisioning: 'Thick',
     });
   });
@@ -30,12 +37,14 @@ describe('readParameters', () => {
     [{ replicas: '2.5' }, 'replicas is "2.5"'],
     [{ replicaTimeout: '10 minutes' }, 'replicaTimeout is "10 minutes": expected a duration such as 3s'],
     [{ legTimeout: '0s' }, 'legTimeout is "0s": expected more than 0'],
+    [{ onControlPlaneLoss: 'Continue' }, 'onControlPlaneLoss is "Continue": expected "Wait" or, for example'],
+    [{ onSlowLeg: 'Drop after x' }, 'onSlowLeg: "x" is not a duration'],
     [{ provisioning: 'thin' }, 'provisioning is "thin": expected Thin or Thick'],
     [{ placement: 'distinct(zone' }, 'placement, column 14'],
     [{ placement: 'distnct(zone)' }, 'did you mean distinct?'],
     [
       { fsType: 'ext4' },
-      'unknown parameter "fsType"; the known ones are replicas, placement, replicaTimeout, legTimeout, provisioning',
+      'unknown parameter "fsType"; the known ones are replicas, placement, replicaTimeout, legTimeout, onControlPlaneLoss, onSlowLeg, provisioning',
     ],
   ])('%j is refused with what would be right', (parameters, message) => {
     expect(() => readParameters(parameters as unknown as Record<string, string>)).toThrow(message);

@@ -1,6 +1,7 @@
 import { HoldfastError } from '../../lib/api/errors.ts';
 import { formatDuration, parseDurationMs } from '../../lib/api/duration.ts';
 import type { ReplicatedVolumeSpec } from '../../lib/api/index.ts';
+import { policyDelayMs, type StallPolicy } from '../../lib/api/policy.ts';
 import { parsePlacement, PlacementSyntaxError } from '../../operator/placement/parse.ts';
 import { toSpec } from '../../operator/placement/spec.ts';
 import { CsiError } from '../grpc/errors.ts';
@@ -22,6 +23,8 @@ const readers: Readonly<Record<string, (value: string) => ClassSpec>> = {
   placement: (value) => ({ placement: placement(value) }),
   replicaTimeout: (value) => ({ healing: { replicaTimeout: duration('replicaTimeout', value) } }),
   legTimeout: (value) => ({ healing: { legTimeout: duration('legTimeout', value) } }),
+  onControlPlaneLoss: (value) => ({ healing: { onControlPlaneLoss: policy('onControlPlaneLoss', value) } }),
+  onSlowLeg: (value) => ({ healing: { onSlowLeg: policy('onSlowLeg', value) } }),
   provisioning: (value) => ({ provisioning: provisioning(value) }),
 };
 
@@ -66,6 +69,16 @@ function placement(value: string): ReplicatedVolumeSpec['placement'] {
     return toSpec(parsePlacement(value)) as ReplicatedVolumeSpec['placement'];
   } catch (error) {
     if (error instanceof PlacementSyntaxError) throw wrong('placement', error.display);
+    throw error;
+  }
+}
+
+function policy(name: keyof StallPolicy, value: string): string {
+  try {
+    policyDelayMs(name, value);
+    return value;
+  } catch (error) {
+    if (error instanceof HoldfastError) throw wrong(name, error.message.replace(/^HF\d+: /, ''));
     throw error;
   }
 }

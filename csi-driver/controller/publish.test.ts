@@ -1,3 +1,4 @@
+import { DEFAULT_STALL_POLICY } from '../../lib/api/policy.ts';
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import type { ReplicatedVolume, VolumeConnection } from '../../lib/api/index.ts';
 import {
@@ -18,7 +19,7 @@ beforeEach(() => {
       capacityBytes: 1 << 30,
       replicas: 2,
       placement: { constraints: [], goals: [] },
-      healing: { replicaTimeout: '10m', legTimeout: '3s', paused: false },
+      healing: { replicaTimeout: '10m', legTimeout: '3s', ...DEFAULT_STALL_POLICY, paused: false },
       provisioning: 'Thin',
       attachTo: '',
     },
@@ -66,6 +67,7 @@ function connected(node: string, epoch: number, changes: Partial<VolumeConnectio
       epoch,
       sizeBytes: 1 << 30,
       legTimeout: '3s',
+      ...DEFAULT_STALL_POLICY,
       raidDisks: 2,
       legs: [],
       ...changes,

@@ -1,3 +1,4 @@
+import { DEFAULT_STALL_POLICY } from '../../lib/api/policy.ts';
 import { beforeEach, expect, test } from '@jest/globals';
 import type { VolumeConnection, VolumeConnectionStatus } from '../../lib/api/index.ts';
 import { createChanges } from '../changes.ts';
@@ -35,6 +36,7 @@ function connection(status: VolumeConnectionStatus, epoch = status.epoch ?? 1): 
     epoch,
     sizeBytes: 1,
     legTimeout: '3s',
+    ...DEFAULT_STALL_POLICY,
     raidDisks: 2,
     legs: [],
   };

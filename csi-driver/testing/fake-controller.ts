@@ -1,3 +1,4 @@
+import { DEFAULT_STALL_POLICY } from '../../lib/api/policy.ts';
 import type { ReplicatedVolume, VolumeConnection } from '../../lib/api/index.ts';
 import type { Lease } from '../../lib/kube/client.ts';
 import { createChanges, type Changes } from '../changes.ts';
@@ -37,7 +38,12 @@ export function fakeCluster(): FakeCluster {
 /** What the CRD's defaults would add. */
 function withDefaults(volume: ReplicatedVolume): ReplicatedVolume {
   const { spec } = volume;
-  const defaults: ReplicatedVolume['spec']['healing'] = { replicaTimeout: '10m', legTimeout: '3s', paused: false };
+  const defaults: ReplicatedVolume['spec']['healing'] = {
+    replicaTimeout: '10m',
+    legTimeout: '3s',
+    ...DEFAULT_STALL_POLICY,
+    paused: false,
+  };
   return {
     ...volume,
     spec: {

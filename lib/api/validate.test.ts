@@ -29,7 +29,7 @@ const cases: readonly [kind: KindName, object: unknown, message: string][] = [
   [
     'ReplicatedVolume',
     volume({ healing: { timeout: '3s' } }),
-    'spec.healing.timeout: "3s" is wrong: there is no such field; there are replicaTimeout, legTimeout, paused',
+    'spec.healing.timeout: "3s" is wrong: there is no such field; there are replicaTimeout, legTimeout, onControlPlaneLoss, onSlowLeg, paused',
   ],
   [
     'ReplicatedVolume',

@@ -8,6 +8,13 @@ export interface PlannedEvent {
   readonly message: string;
 }
 
+/** The part of a connection that follows the volume while it is attached. */
+export type FollowedSpec = Pick<ConnectionSpec, 'legs' | 'legTimeout' | 'onControlPlaneLoss' | 'onSlowLeg' | 'epoch'>;
+
+export function followedOf({ legs, legTimeout, onControlPlaneLoss, onSlowLeg, epoch }: ConnectionSpec): FollowedSpec {
+  return { legs, legTimeout, onControlPlaneLoss, onSlowLeg, epoch };
+}
+
 /** An effect outside the volume's own status. Each may be repeated without harm. */
 export type Action =
   | { readonly kind: 'addFinalizer' }
@@ -28,7 +35,7 @@ export type Action =
       readonly kind: 'updateConnection';
       readonly name: string;
       readonly uid: string;
-      readonly spec: Pick<ConnectionSpec, 'legs' | 'legTimeout' | 'epoch'>;
+      readonly spec: FollowedSpec;
       readonly why: string;
     }
   | { readonly kind: 'deleteConnection'; readonly name: string; readonly uid: string; readonly why: string }

@@ -1,10 +1,9 @@
 import { API_GROUP_VERSION, clientLeaseName, storageLeaseName } from '../../lib/api/names.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { kinds, resource } from '../../lib/kube/client.ts';
-import type { KubeConnection } from '../../lib/kube/client.ts';
+import { kinds } from '../../lib/kube/client.ts';
 import { createController } from '../../lib/kube/controller.ts';
 import type { EventRecorder } from '../../lib/kube/events.ts';
-import { createInformer } from '../../lib/kube/informer.ts';
+import type { Kube } from '../../lib/kube/kube.ts';
 import type { Logger } from '../../lib/log.ts';
 import { createLiveness } from './liveness.ts';
 import type { ReplicatedVolume } from './model.ts';
@@ -13,15 +12,17 @@ import { createReconciler } from './reconcile.ts';
 import type { Settings } from './world.ts';
 
 export interface VolumeControllerOptions {
-  readonly connection: KubeConnection;
+  readonly kube: Kube;
   /** Where the Leases are. */
   readonly namespace: string;
   /** The Lease that this operator renews. */
   readonly witness: string;
   /** For Leases that don't say how long they last. */
   readonly leaseDurationMs: number;
-  readonly recorder: EventRecorder;
+  readonly recorder: Pick<EventRecorder, 'event'>;
   readonly clock: Clock;
+  /** From 0 to 1, for jitter. */
+  readonly random?: () => number;
   readonly settings: Settings;
   readonly log: Logger;
   /** Volumes worked on at the same time. */
@@ -37,9 +38,9 @@ export async function runVolumeController(
   signal: AbortSignal,
   syncTimeoutMs = 60_000,
 ): Promise<void> {
-  const { connection, namespace, witness, leaseDurationMs, recorder, clock, settings, log, concurrency } = options;
+  const { kube, namespace, witness, leaseDurationMs, recorder, clock, random, settings, log, concurrency } = options;
 
-  const volumes = createInformer(connection, kinds.replicatedVolumes, {
+  const volumes = kube.informer(kinds.replicatedVolumes, {
     log,
     indexes: {
       storageNode: ({ status }) => (status?.replicas ?? []).map((replica) => replica.storageNode),
@@ -48,18 +49,18 @@ export async function runVolumeController(
     },
     onChange: ({ metadata }) => controller.enqueue(metadata.name),
   });
-  const replicas = createInformer(connection, kinds.volumeReplicas, {
+  const replicas = kube.informer(kinds.volumeReplicas, {
     log,
     indexes: { volume: ({ spec }) => [spec.volume], storageNode: ({ spec }) => [spec.storageNode] },
     onChange: ({ spec }) => controller.enqueue(spec.volume),
   });
-  const connections = createInformer(connection, kinds.volumeConnections, {
+  const connections = kube.informer(kinds.volumeConnections, {
     log,
     indexes: { volume: ({ spec }) => [spec.volume], node: ({ spec }) => [spec.node] },
     onChange: ({ spec }) => controller.enqueue(spec.volume),
   });
-  const nodes = createInformer(connection, kinds.storageNodes, { log, onChange: () => retryUnplaced() });
-  const leases = createInformer(connection, kinds.leases, {
+  const nodes = kube.informer(kinds.storageNodes, { log, onChange: () => retryUnplaced() });
+  const leases = kube.informer(kinds.leases, {
     log,
     namespace,
     onChange: (lease, _previous, deleted) => {
@@ -110,15 +111,22 @@ export async function runVolumeController(
     clock,
     settings,
     ports: {
-      volumes: resource(connection, kinds.replicatedVolumes),
-      replicas: resource(connection, kinds.volumeReplicas),
-      connections: resource(connection, kinds.volumeConnections),
+      volumes: kube.resource(kinds.replicatedVolumes),
+      replicas: kube.resource(kinds.volumeReplicas),
+      connections: kube.resource(kinds.volumeConnections),
       tell: (volume, { type, reason, message }) =>
         recorder.event({ ...volume, apiVersion: API_GROUP_VERSION, kind: 'ReplicatedVolume' }, type, reason, message),
       log,
     },
   });
-  const controller = createController({ name: 'volumes', reconcile, concurrency, clock, log });
+  const controller = createController({
+    name: 'volumes',
+    reconcile,
+    concurrency,
+    clock,
+    ...(random === undefined ? {} : { random }),
+    log,
+  });
 
   const informers = [leases, nodes, replicas, connections, volumes];
   for (const informer of informers) informer.start();

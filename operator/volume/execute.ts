@@ -6,7 +6,7 @@ import {
   VOLUME_LABEL,
 } from '../../lib/api/names.ts';
 import type { Action } from './actions.ts';
-import { actionEvent } from './actions.ts';
+import { actionEvent, followedOf } from './actions.ts';
 import type { Fresh, Objection } from './guard.ts';
 import { objectToAction, objectToRecord } from './guard.ts';
 import { sameJson } from './merge-patch.ts';
@@ -134,8 +134,8 @@ function isDone(action: Action, fresh: Fresh): boolean {
     case 'addFinalizer':
       return fresh.volume.metadata.finalizers?.includes(OPERATOR_FINALIZER) ?? false;
     case 'updateConnection': {
-      const { legs, legTimeout, epoch } = connection(action.uid)?.spec ?? {};
-      return sameJson(action.spec, { legs, legTimeout, epoch });
+      const spec = connection(action.uid)?.spec;
+      return spec !== undefined && sameJson(action.spec, followedOf(spec));
     }
     case 'removeFinalizer':
       return false;

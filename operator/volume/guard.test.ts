@@ -1,3 +1,4 @@
+import { DEFAULT_STALL_POLICY } from '../../lib/api/policy.ts';
 import { describe, expect, test } from '@jest/globals';
 import { hostNqn } from '../../lib/api/names.ts';
 import type { Action, RecordChange } from './actions.ts';
@@ -129,7 +130,7 @@ const update: Action = {
   kind: 'updateConnection',
   name: 'v.c1',
   uid: 'uid-v.c1',
-  spec: { legs, legTimeout: '3s', epoch: 4 },
+  spec: { legs, legTimeout: '3s', ...DEFAULT_STALL_POLICY, epoch: 4 },
   why: '',
 };
 const disconnect: Action = { kind: 'deleteConnection', name: 'v.c1', uid: 'uid-v.c1', why: '' };

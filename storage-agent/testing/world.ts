@@ -1,3 +1,4 @@
+import { DEFAULT_STALL_POLICY } from '../../lib/api/policy.ts';
 import {
   STORAGE_AGENT_FINALIZER,
   type ReplicatedVolume,
@@ -58,7 +59,7 @@ export function replicatedVolume(status: ReplicatedVolume['status']): Replicated
       capacityBytes: 64 * 1024 * 1024,
       replicas: 2,
       placement: { constraints: [], goals: [] },
-      healing: { replicaTimeout: '10m', legTimeout: '3s', paused: false },
+      healing: { replicaTimeout: '10m', legTimeout: '3s', ...DEFAULT_STALL_POLICY, paused: false },
       provisioning: 'Thin',
       attachTo: '',
     },

@@ -1,3 +1,4 @@
+import { DEFAULT_STALL_POLICY } from '../../lib/api/policy.ts';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
@@ -117,6 +118,7 @@ export function newConnection(name: string, spec: object = {}): VolumeConnection
       epoch: 1,
       sizeBytes: 64 * MIB,
       legTimeout: '3s',
+      ...DEFAULT_STALL_POLICY,
       raidDisks: 2,
       legs: [],
       ...spec,

@@ -1,3 +1,4 @@
+import { DEFAULT_STALL_POLICY } from '../../lib/api/policy.ts';
 import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
@@ -417,7 +418,7 @@ describe('a node speaks for itself only', () => {
         replicas: ['a', 'b'].map((name) => ({ name, storageNode: 's1', pool: 'fast', role: 'Member' })),
       };
       await volumes().patch(`of-${node}`, { status }, { subresource: 'status' });
-      const connection = { ...spec, node, epoch: 5, legTimeout: '3s', raidDisks: 2, legs: [] };
+      const connection = { ...spec, node, epoch: 5, legTimeout: '3s', ...DEFAULT_STALL_POLICY, raidDisks: 2, legs: [] };
       const metadata = { name: `of-${node}.${node}`, finalizers: ['holdfast.dev/client-agent'] };
       await connections().create({ metadata, spec: connection });
     }

@@ -90,6 +90,14 @@ export interface ReplicatedVolumeSpec {
      * How long the client waits for a leg that does not answer before it records the loss and goes on without it.
      */
     legTimeout: string;
+    /**
+     * What writes do when a leg is lost while the API server can't be reached, so that the loss can't be recorded: `Wait` for it (nothing acknowledged is ever lost), or `Continue after 30s` without the record. The latter risks acknowledged writes: should the client die, or be cut off, before it could record the loss, the volume may be started elsewhere from the replica that lacks them.
+     */
+    onControlPlaneLoss: string;
+    /**
+     * What happens to a leg whose connection lives but that ends no I/O: `Report` it (writes wait for it), or `Drop after 30s` of standstill, while another in-sync leg works.
+     */
+    onSlowLeg: string;
     paused: boolean;
   };
   provisioning: 'Thin' | 'Thick';

@@ -166,6 +166,22 @@ export const schemas = {
                 pattern: '^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$',
                 maxLength: 32,
               },
+              onControlPlaneLoss: {
+                type: 'string',
+                default: 'Wait',
+                description:
+                  "What writes do when a leg is lost while the API server can't be reached, so that the loss can't be recorded: `Wait` for it (nothing acknowledged is ever lost), or `Continue after 30s` without the record. The latter risks acknowledged writes: should the client die, or be cut off, before it could record the loss, the volume may be started elsewhere from the replica that lacks them.",
+                pattern: '^(Wait|Continue after ([0-9]+(\\.[0-9]+)?(ms|s|m|h))+)$',
+                maxLength: 64,
+              },
+              onSlowLeg: {
+                type: 'string',
+                default: 'Report',
+                description:
+                  'What happens to a leg whose connection lives but that ends no I/O: `Report` it (writes wait for it), or `Drop after 30s` of standstill, while another in-sync leg works.',
+                pattern: '^(Report|Drop after ([0-9]+(\\.[0-9]+)?(ms|s|m|h))+)$',
+                maxLength: 64,
+              },
               paused: { type: 'boolean', default: false },
             },
           },
@@ -430,6 +446,18 @@ export const schemas = {
           epoch: { type: 'integer', format: 'int64', minimum: 1 },
           sizeBytes: { type: 'integer', format: 'int64', minimum: 1048576 },
           legTimeout: { type: 'string', pattern: '^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$', maxLength: 32 },
+          onControlPlaneLoss: {
+            type: 'string',
+            default: 'Wait',
+            pattern: '^(Wait|Continue after ([0-9]+(\\.[0-9]+)?(ms|s|m|h))+)$',
+            maxLength: 64,
+          },
+          onSlowLeg: {
+            type: 'string',
+            default: 'Report',
+            pattern: '^(Report|Drop after ([0-9]+(\\.[0-9]+)?(ms|s|m|h))+)$',
+            maxLength: 64,
+          },
           raidDisks: { type: 'integer', format: 'int32', minimum: 1, maximum: 8 },
           legs: {
             type: 'array',

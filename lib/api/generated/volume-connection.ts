@@ -18,6 +18,8 @@ export interface VolumeConnectionSpec {
   epoch: number;
   sizeBytes: number;
   legTimeout: string;
+  onControlPlaneLoss: string;
+  onSlowLeg: string;
   raidDisks: number;
   /**
    * @maxItems 8

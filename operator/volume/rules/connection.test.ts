@@ -77,6 +77,14 @@ describe('the connection of an attached volume', () => {
     ]);
   });
 
+  test('follows the volume: what to do without the API server, and with a slow leg', () => {
+    const old = connectionObject('c1', 3, [...legsOf(facts(attached))]).spec;
+    const healing = { onControlPlaneLoss: 'Continue after 30s', onSlowLeg: 'Drop after 1m' };
+    const sketch: WorldSketch = { ...attached, spec: { healing }, connection: { spec: old } };
+    expect(connect(facts(sketch)).actions).toMatchObject([{ kind: 'updateConnection', spec: healing }]);
+    expect(connect(facts({ ...sketch, connection: { spec: { ...old, ...healing } } })).actions).toEqual([]);
+  });
+
   test('follows the volume: legTimeout, a leg that leaves', () => {
     const old = connectionObject('c1', 3, [...legsOf(facts(attached))]).spec;
     const sketch: WorldSketch = {

@@ -1,3 +1,4 @@
+import { followedOf } from '../actions.ts';
 import type { Decision, Rule } from '../decision.ts';
 import { nothing } from '../decision.ts';
 import type { Facts } from '../facts.ts';
@@ -42,7 +43,7 @@ export const connect: Rule = (facts): Decision => {
           node: session.node,
           epoch: attachment.epoch,
           sizeBytes: sizeBytes(facts),
-          legTimeout: legTimeout(facts),
+          ...timing(facts),
           raidDisks: Math.max(spec.replicas, facts.members.length),
           legs: [...legs],
         },
@@ -80,10 +81,8 @@ function update(
   { name, uid = '' }: { readonly name: string; readonly uid?: string },
   legs: readonly ConnectionLeg[],
 ) {
-  const wanted = { legs: [...legs], legTimeout: legTimeout(facts), epoch: facts.attachment.epoch };
-  if (sameJson(wanted, { legs: present.legs, legTimeout: present.legTimeout, epoch: present.epoch })) {
-    return [];
-  }
+  const wanted = { legs: [...legs], ...timing(facts), epoch: facts.attachment.epoch };
+  if (sameJson(wanted, followedOf(present))) return [];
   const added = names(legs).filter((leg) => !names(present.legs).includes(leg));
   const removed = names(present.legs).filter((leg) => !names(legs).includes(leg));
   const parts = [
@@ -100,6 +99,8 @@ function sizeBytes(facts: Facts): number {
   return Math.min(facts.world.volume.spec.capacityBytes, ...sizes);
 }
 
-function legTimeout(facts: Facts): string {
-  return facts.world.volume.spec.healing.legTimeout;
+/** What the volume says about waiting for legs. */
+function timing(facts: Facts): Pick<ConnectionSpec, 'legTimeout' | 'onControlPlaneLoss' | 'onSlowLeg'> {
+  const { legTimeout, onControlPlaneLoss, onSlowLeg } = facts.world.volume.spec.healing;
+  return { legTimeout, onControlPlaneLoss, onSlowLeg };
 }

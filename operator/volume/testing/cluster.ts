@@ -1,4 +1,5 @@
 /** A small cluster in memory: an API server, a clock, storage agents and client agents as functions, and one writer. */
+import { DEFAULT_STALL_POLICY } from '../../../lib/api/policy.ts';
 import type { PlannedEvent } from '../actions.ts';
 import type { ReplicatedVolume, StorageNode, VolumeConnection, VolumeReplica } from '../model.ts';
 import type { Caches } from '../observe.ts';
@@ -350,7 +351,7 @@ const volumeSpec: ReplicatedVolume['spec'] = {
   capacityBytes: GIB,
   replicas: 2,
   placement: { constraints: [{ distinct: { label: 'zone' } }], goals: [] },
-  healing: { replicaTimeout: '60s', legTimeout: '3s', paused: false },
+  healing: { replicaTimeout: '60s', legTimeout: '3s', ...DEFAULT_STALL_POLICY, paused: false },
   provisioning: 'Thin',
   attachTo: '',
 };

@@ -1,4 +1,5 @@
 /** Builds worlds for the tests of single rules. */
+import { DEFAULT_STALL_POLICY } from '../../../lib/api/policy.ts';
 import { hostNqn } from '../../../lib/api/names.ts';
 import type { CandidateNode } from '../../placement/request.ts';
 import type { Facts } from '../facts.ts';
@@ -93,7 +94,7 @@ export function world(sketch: WorldSketch = {}): World {
       provisioning: 'Thin',
       attachTo: attachedTo,
       ...spec,
-      healing: { replicaTimeout: '10m', legTimeout: '3s', paused: false, ...healing },
+      healing: { replicaTimeout: '10m', legTimeout: '3s', ...DEFAULT_STALL_POLICY, paused: false, ...healing },
     },
     status: {
       ...(attachment === undefined ? {} : { attachment, inSync: [...(sketch.inSync ?? names)] }),
@@ -212,6 +213,16 @@ export function connectionObject(
       finalizers: ['holdfast.dev/client-agent'],
       ...(deleted ? { deletionTimestamp: ago(0) } : {}),
     },
-    spec: { volume: 'v', volumeUid: 'uid-v', node, epoch, sizeBytes: 2 ** 30, legTimeout: '3s', raidDisks: 2, legs },
+    spec: {
+      volume: 'v',
+      volumeUid: 'uid-v',
+      node,
+      epoch,
+      sizeBytes: 2 ** 30,
+      legTimeout: '3s',
+      ...DEFAULT_STALL_POLICY,
+      raidDisks: 2,
+      legs,
+    },
   };
 }
