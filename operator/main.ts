@@ -4,6 +4,7 @@ import { commonOptions, parseOrExit } from '../lib/cli.ts';
 import { systemClock } from '../lib/clock.ts';
 import { connect, kinds, resource } from '../lib/kube/client.ts';
 import { createEventRecorder } from '../lib/kube/events.ts';
+import { kubeOver } from '../lib/kube/kube.ts';
 import { runWithLeaderElection, startHeartbeat } from '../lib/kube/lease.ts';
 import { createLogger, describeError } from '../lib/log.ts';
 import { runVolumeController } from './volume/controller.ts';
@@ -52,7 +53,7 @@ const recorder = createEventRecorder(connection, 'holdfast-operator', { log });
 const work = (signal: AbortSignal): Promise<void> =>
   runVolumeController(
     {
-      connection,
+      kube: kubeOver(connection),
       namespace,
       witness: leaseName,
       leaseDurationMs: nodeLeaseMs,

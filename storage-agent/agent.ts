@@ -1,14 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import { storageLeaseName, type StorageNode, type VolumeReplica } from '../lib/api/index.ts';
-import { sleep, systemClock } from '../lib/clock.ts';
+import { sleep, systemClock, type Clock } from '../lib/clock.ts';
 import { createBlockDevices } from '../lib/host/blockdev.ts';
 import { run } from '../lib/host/exec.ts';
 import { createLvm } from '../lib/host/lvm.ts';
 import { createConfigFs, createNvmet } from '../lib/host/nvmet.ts';
 import { readAttribute } from '../lib/host/sysfs.ts';
-import { kinds, resource, type KubeConnection, type Lease } from '../lib/kube/client.ts';
+import { kinds, type Lease } from '../lib/kube/client.ts';
 import { createController } from '../lib/kube/controller.ts';
-import { createInformer } from '../lib/kube/informer.ts';
+import type { Kube } from '../lib/kube/kube.ts';
 import { startHeartbeat } from '../lib/kube/lease.ts';
 import { describeError, type Logger } from '../lib/log.ts';
 import { createStorageApi } from './api.ts';
@@ -18,13 +18,17 @@ import { createReplicaLoop } from './replica/reconcile.ts';
 import { cacheVolumes } from './volumes.ts';
 
 export interface AgentOptions {
-  readonly connection: KubeConnection;
+  readonly kube: Kube;
   /** Name of this node's StorageNode. */
   readonly node: string;
   readonly namespace: string;
   readonly leaseDurationMs: number;
   readonly version: string;
+  readonly host: Host;
   readonly log: Logger;
+  readonly clock?: Clock;
+  /** From 0 to 1, for jitter. */
+  readonly random?: () => number;
 }
 
 export interface Agent {
@@ -45,26 +49,28 @@ async function hasUdev(): Promise<boolean> {
   );
 }
 
-async function hostPorts(api: Ports['api'], log: Logger): Promise<Ports> {
+/** Everything that the agent has of its machine. */
+export type Host = Omit<Ports, 'api' | 'log'>;
+
+/** The machine that this process runs on. */
+export function thisHost(): Host {
   const bootId = readAttribute('/proc/sys/kernel/random/boot_id');
   if (bootId === undefined) throw new Error('/proc/sys/kernel/random/boot_id is missing: is /proc mounted?');
   const disks = createBlockDevices(run);
   return {
-    api,
     disks,
     lvm: createLvm({ exec: run, devices: () => disks.scannable(), udev: hasUdev }),
     nvmet: createNvmet({ fs: createConfigFs(run), exec: run }),
     bootId,
     now: () => systemClock.now(),
     sleep: (ms) => sleep(systemClock, ms),
-    log,
   };
 }
 
 /** Starts the storage-agent of this machine. It runs until it is stopped; an API server that is away is waited for. */
-export async function startAgent(options: AgentOptions): Promise<Agent> {
-  const { connection, node, log } = options;
-  const replicas = createInformer<VolumeReplica>(connection, kinds.volumeReplicas, {
+export function startAgent(options: AgentOptions): Agent {
+  const { kube, node, host, log, clock = systemClock, random = Math.random } = options;
+  const replicas = kube.informer<VolumeReplica>(kinds.volumeReplicas, {
     fieldSelector: `spec.storageNode=${node}`,
     log,
     onChange: ({ metadata }, previous, deleted) => {
@@ -73,7 +79,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       if (isNews) replicaController.enqueue(metadata.name);
     },
   });
-  const nodes = createInformer<StorageNode>(connection, kinds.storageNodes, {
+  const nodes = kube.informer<StorageNode>(kinds.storageNodes, {
     fieldSelector: `metadata.name=${node}`,
     log,
     onChange: (object, previous) => {
@@ -85,9 +91,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const enqueueAll = (): void => {
     for (const { metadata } of replicas.list()) replicaController.enqueue(metadata.name);
   };
-  const host = await hostPorts(createStorageApi(connection, node, { nodes, replicas }), log);
   const { lvm, volumes } = cacheVolumes(host.lvm, () => host.now());
-  const ports: Ports = { ...host, lvm };
+  const ports: Ports = { ...host, lvm, api: createStorageApi(kube, node, { nodes, replicas }), log };
   const replicaLoop = createReplicaLoop(ports, volumes);
   const nodeLoop = createNodeLoop(ports, volumes, { agentVersion: options.version, onPoolsChanged: enqueueAll });
   const replicaController = createController({
@@ -95,14 +100,17 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     reconcile: (name) => replicaLoop.reconcile(name),
     concurrency: CONCURRENCY,
     backoff: { baseMs: 250, maxMs: 15_000 },
+    clock,
+    random,
     log,
   });
-  const nodeController = createController({ name: 'node', reconcile: () => nodeLoop.reconcile(), log });
+  const nodeController = createController({ name: 'node', reconcile: () => nodeLoop.reconcile(), clock, random, log });
   const heartbeat = startHeartbeat({
-    leases: resource<Lease>(connection, kinds.leases, options.namespace),
+    leases: kube.resource<Lease>(kinds.leases, options.namespace),
     name: storageLeaseName(node),
     holder: node,
     durationMs: options.leaseDurationMs,
+    clock,
     log,
   });
   nodes.start();

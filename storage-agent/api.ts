@@ -1,20 +1,21 @@
 import { STORAGE_AGENT_FINALIZER, type StorageNode, type VolumeReplica } from '../lib/api/index.ts';
-import { kinds, resource, type KubeConnection } from '../lib/kube/client.ts';
+import { kinds } from '../lib/kube/client.ts';
 import { removeFinalizer } from '../lib/kube/finalizer.ts';
 import type { Informer } from '../lib/kube/informer.ts';
+import type { Kube } from '../lib/kube/kube.ts';
 import type { StorageApi } from './ports.ts';
 
 const FIELD_MANAGER = 'storage-agent';
 
 /** The API server as the storage-agent of one node sees it. */
 export function createStorageApi(
-  connection: KubeConnection,
+  kube: Kube,
   node: string,
   informers: { readonly nodes: Informer<StorageNode>; readonly replicas: Informer<VolumeReplica> },
 ): StorageApi {
-  const nodes = resource(connection, kinds.storageNodes);
-  const replicas = resource(connection, kinds.volumeReplicas);
-  const volumes = resource(connection, kinds.replicatedVolumes);
+  const nodes = kube.resource(kinds.storageNodes);
+  const replicas = kube.resource(kinds.volumeReplicas);
+  const volumes = kube.resource(kinds.replicatedVolumes);
   const status = { fieldManager: FIELD_MANAGER, force: true, subresource: 'status' } as const;
   return {
     cachedNode: () => informers.nodes.get(node),

@@ -1,8 +1,9 @@
 import { HoldfastError } from '../lib/api/index.ts';
 import { commonOptions, parseOrExit, type OptionSpecs } from '../lib/cli.ts';
 import { connect, type KubeConnection } from '../lib/kube/client.ts';
+import { kubeOver } from '../lib/kube/kube.ts';
 import { createLogger, describeError } from '../lib/log.ts';
-import { startAgent } from './agent.ts';
+import { startAgent, thisHost } from './agent.ts';
 
 const version = '0.1.0';
 
@@ -23,12 +24,13 @@ const values = parseOrExit({
 });
 const log = createLogger({ program: 'storage-agent', level: values['log-level'], format: values['log-format'] });
 const connection = connectOrExit();
-const agent = await startAgent({
-  connection,
+const agent = startAgent({
+  kube: kubeOver(connection),
   node: values.node,
   namespace: values.namespace,
   leaseDurationMs: values['lease-duration'],
   version,
+  host: thisHost(),
   log,
 });
 log.info('started', { node: values.node, version });
