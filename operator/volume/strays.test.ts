@@ -1,5 +1,6 @@
 import { expect, test } from '@jest/globals';
-import { createFakeApi, FakeApiError } from './testing/store.ts';
+import { KubeError } from '../../lib/kube/client.ts';
+import { createFakeApi } from './testing/store.ts';
 import { connectionObject, world } from './testing/world.ts';
 import { sweepStrays } from './strays.ts';
 
@@ -58,7 +59,7 @@ test('nothing is touched while the volume is there: the cache was behind', async
 });
 
 const list = async () => {
-  throw new FakeApiError(404, '', 'the server could not find the requested resource');
+  throw new KubeError(404, '', 'the server could not find the requested resource');
 };
 
 // A kind that is not served for a moment answers "not found" to everything.

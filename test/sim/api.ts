@@ -1,0 +1,78 @@
+/** The simulated API server: tables of objects that commit in one order, and the watchers who are told of each commit. */
+import type { KubeObject } from '../../lib/api/index.ts';
+import type { Lease, ResourceKind } from '../../lib/kube/kinds.ts';
+import { kinds } from '../../lib/kube/kinds.ts';
+import type { ReplicatedVolume, StorageNode, VolumeConnection, VolumeReplica } from '../../operator/volume/model.ts';
+import type { Commit, Table, TableOptions } from '../../operator/volume/testing/table.ts';
+import { checkConnection, checkReplica, checkVolume, createTable } from '../../operator/volume/testing/table.ts';
+import { WORLD_BEGAN_MS } from './scheduler.ts';
+
+/** One accepted write. */
+export interface Change<T extends KubeObject = KubeObject> extends Commit<T> {
+  readonly kind: string;
+}
+
+export interface ApiServer {
+  readonly volumes: Table<ReplicatedVolume>;
+  readonly replicas: Table<VolumeReplica>;
+  readonly connections: Table<VolumeConnection>;
+  readonly nodes: Table<StorageNode>;
+  readonly leases: Table<Lease>;
+  table<T extends KubeObject>(kind: ResourceKind<T>): Table<T>;
+  /** All changes of a kind since the world began, in order. */
+  changes(kind: ResourceKind<KubeObject>): readonly Change[];
+  /** Calls `wake` after each change of the kind, until the returned function is called. */
+  watch(kind: ResourceKind<KubeObject>, wake: () => void): () => void;
+  /** Called with each accepted write before anybody learns of it. */
+  onCommit: (change: Change) => void;
+}
+
+export function createApiServer(nowMs: () => number): ApiServer {
+  let version = 0;
+  let uids = 0;
+  const logs = new Map<string, Change[]>();
+  const watchers = new Map<string, Set<() => void>>();
+  const tables = new Map<string, Table<never>>();
+  const make = <T extends KubeObject>(kind: ResourceKind<T>, check?: TableOptions<T>['check']): Table<T> => {
+    const log: Change[] = [];
+    const wakes = new Set<() => void>();
+    logs.set(kind.kind, log);
+    watchers.set(kind.kind, wakes);
+    const table = createTable<T>({
+      kind: kind.kind,
+      ...(check === undefined ? {} : { check }),
+      nowMs: () => WORLD_BEGAN_MS + nowMs(),
+      nextVersion: () => String((version += 1)),
+      nextUid: () => `${String((uids += 1)).padStart(8, '0')}-0000-4000-8000-000000000000`,
+      onCommit: (commit) => {
+        const change: Change = { ...commit, kind: kind.kind };
+        log.push(change);
+        api.onCommit(change);
+        for (const wake of wakes) wake();
+      },
+    });
+    tables.set(kind.kind, table as unknown as Table<never>);
+    return table;
+  };
+  const found = <V>(map: ReadonlyMap<string, V>, kind: ResourceKind<KubeObject>): V => {
+    const value = map.get(kind.kind);
+    if (value === undefined) throw new Error(`the simulated API server has no ${kind.kind}`);
+    return value;
+  };
+  const api: ApiServer = {
+    volumes: make(kinds.replicatedVolumes, checkVolume),
+    replicas: make(kinds.volumeReplicas, checkReplica),
+    connections: make(kinds.volumeConnections, checkConnection),
+    nodes: make(kinds.storageNodes),
+    leases: make(kinds.leases),
+    table: <T extends KubeObject>(kind: ResourceKind<T>) => found(tables, kind) as unknown as Table<T>,
+    changes: (kind) => found(logs, kind),
+    watch: (kind, wake) => {
+      const wakes = found(watchers, kind);
+      wakes.add(wake);
+      return () => wakes.delete(wake);
+    },
+    onCommit: () => undefined,
+  };
+  return api;
+}

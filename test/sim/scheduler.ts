@@ -1,0 +1,173 @@
+/**
+ * Time and order of the simulated world. Nothing in it uses a real timer: whatever waits is an event in a queue, ordered by
+ * virtual time, and one event runs at a time, together with all that the promises it settles set going.
+ */
+import type { Clock } from '../../lib/clock.ts';
+import type { Dice } from './random.ts';
+
+/** One run of a program, from its start to its end. A program that is killed never runs again; a new run is another handle. */
+export interface ProgramHandle {
+  readonly name: string;
+  alive: boolean;
+}
+
+export interface Turns {
+  /** Virtual milliseconds since the world began. */
+  now(): number;
+  /**
+   * One effect of a program on the world: done at some later moment, in one piece. When the program has been killed before,
+   * nothing is done; in either case of a kill the promise never settles.
+   */
+  turn<T>(program: ProgramHandle, label: string, effect: () => T): Promise<T>;
+  timer(program: ProgramHandle, ms: number, label: string): Promise<void>;
+}
+
+/** Milliseconds since 1970 at the beginning of the world. */
+export const WORLD_BEGAN_MS = Date.parse('2026-01-01T00:00:00Z');
+
+export interface Scheduler extends Turns {
+  readonly dice: Dice;
+  /** Runs `run` after `ms`, unless the program is dead by then or the returned function was called. */
+  after(program: ProgramHandle | undefined, ms: number, label: string, run: () => void): () => void;
+  /** The clock of a program, for code of the product. */
+  clockOf(program: ProgramHandle): Clock;
+  /** Lets the world run until this moment, or until `isDone` says so (asked after each event). */
+  run(untilMs: number, isDone?: () => boolean): Promise<void>;
+  /** Called after each turn's effect and before the program learns of it: the moment between two effects. */
+  onTurn: (program: ProgramHandle, label: string) => void;
+  /** Holds all events of a program back until `untilMs`: a machine that swaps, a process that is stopped. */
+  hold(program: ProgramHandle, untilMs: number): void;
+  /** Events that have run. */
+  events(): number;
+}
+
+interface Event {
+  atMs: number;
+  readonly seq: number;
+  readonly program: ProgramHandle | undefined;
+  readonly label: string;
+  run: (() => void) | undefined;
+}
+
+/** How long an effect takes: mostly nothing much, sometimes long enough for everything else to happen in between. */
+function effectMs(dice: Dice): number {
+  const kind = dice.integer(64);
+  if (kind === 0) return 100 + dice.integer(900);
+  return kind < 6 ? 5 + dice.integer(40) : 0.1 + 2 * dice.fraction();
+}
+
+export function createScheduler(dice: Dice, trace?: (atMs: number, program: string, label: string) => void): Scheduler {
+  let nowMs = 0;
+  let seq = 0;
+  let count = 0;
+  const heap: Event[] = [];
+  const heldUntilMs = new Map<ProgramHandle, number>();
+
+  const push = (event: Event): void => {
+    heap.push(event);
+    let at = heap.length - 1;
+    while (at > 0) {
+      const up = (at - 1) >> 1;
+      const parent = heap[up] as Event;
+      if (!before(event, parent)) break;
+      heap[at] = parent;
+      at = up;
+    }
+    heap[at] = event;
+  };
+  const pop = (): Event => {
+    const top = heap[0] as Event;
+    const last = heap.pop() as Event;
+    if (heap.length > 0) sink(last);
+    return top;
+  };
+  const sink = (event: Event): void => {
+    let at = 0;
+    for (;;) {
+      const left = 2 * at + 1;
+      if (left >= heap.length) break;
+      const right = left + 1;
+      const least = right < heap.length && before(heap[right] as Event, heap[left] as Event) ? right : left;
+      if (!before(heap[least] as Event, event)) break;
+      heap[at] = heap[least] as Event;
+      at = least;
+    }
+    heap[at] = event;
+  };
+
+  const after: Scheduler['after'] = (program, ms, label, run) => {
+    const event: Event = { atMs: nowMs + Math.max(0, ms), seq: (seq += 1), program, label, run };
+    push(event);
+    return () => {
+      event.run = undefined;
+    };
+  };
+
+  const scheduler: Scheduler = {
+    dice,
+    now: () => nowMs,
+    after,
+    onTurn: () => undefined,
+    turn: <T>(program: ProgramHandle, label: string, effect: () => T) =>
+      new Promise<T>((resolve, reject) => {
+        if (!program.alive) return;
+        after(program, effectMs(dice), label, () => {
+          trace?.(nowMs, program.name, label);
+          let settle: () => void;
+          try {
+            const result = effect();
+            settle = () => resolve(result);
+          } catch (error) {
+            settle = () => reject(error instanceof Error ? error : new Error(String(error)));
+          }
+          scheduler.onTurn(program, label);
+          if (program.alive) settle();
+        });
+      }),
+    timer: (program, ms, label) =>
+      new Promise((resolve) => {
+        if (program.alive) after(program, ms, label, resolve);
+      }),
+    clockOf: (program) => ({
+      now: () => WORLD_BEGAN_MS + nowMs,
+      setTimeout: (run, ms) => after(program, ms, 'timer', run),
+    }),
+    hold: (program, untilMs) => {
+      heldUntilMs.set(program, untilMs);
+    },
+    events: () => count,
+    run: async (untilMs, isDone) => {
+      for (;;) {
+        const next = heap[0];
+        if (next === undefined || next.atMs > untilMs) break;
+        pop();
+        const { run, program } = next;
+        if (run === undefined || program?.alive === false) continue;
+        const heldMs = program === undefined ? undefined : heldUntilMs.get(program);
+        if (heldMs !== undefined && heldMs > next.atMs) {
+          next.atMs = heldMs;
+          push(next);
+          continue;
+        }
+        nowMs = next.atMs;
+        count += 1;
+        run();
+        await microtasks();
+        if (isDone?.() === true) return;
+      }
+      nowMs = Math.max(nowMs, untilMs);
+    },
+  };
+  return scheduler;
+}
+
+function before(a: Event, b: Event): boolean {
+  return a.atMs < b.atMs || (a.atMs === b.atMs && a.seq < b.seq);
+}
+
+/** Lets every promise that can run on do so: a task of the event loop begins only when no microtask is left. */
+function microtasks(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}
