@@ -1,12 +1,12 @@
 import { writeFile } from 'node:fs/promises';
 import type { Lab } from '../lab/lab.ts';
-import { dirtyBytes, longestStallMs, verify } from '../lab/history.ts';
+import { dirtyBytes, longestStallMs, verify } from '../history/log.ts';
 import { formatBytes, formatDuration } from '../lab/progress.ts';
 import type { Vm } from '../lab/vm/vm.ts';
 import { storageReady, type System } from '../system/system.ts';
 import { bench } from './bench.ts';
 import { capability, TARGET } from '../system/csi.ts';
-import { acksOf, dump, pause, stageOn, startWriter, unstageFrom, waitForAck } from '../system/workload.ts';
+import { acksOf, dump, pause, runsOf, stageOn, startWriter, unstageFrom, waitForAck } from '../system/workload.ts';
 import type { Figures } from './figures.ts';
 import { bar, type Teller } from './teller.ts';
 import { legsOf, look, watchUntil, type View } from '../system/watch.ts';
@@ -282,8 +282,7 @@ async function failOver(story: Story): Promise<void> {
   if (pathAfter !== pathBefore) throw new Error(`the device path changed from ${pathBefore} to ${pathAfter}`);
   tell.span({ fromMs: from, toMs: tell.now(), lane: 'writer', text: 'fail-over', kind: 'stall' });
   tell.good(`mounted on ${next.name} after ${figures.failoverSeconds} s, same path ${pathAfter}`);
-  const acks = await acksOf(old);
-  const verdict = verify(acks, await dump(next, WRITER.file));
+  const verdict = verify(await runsOf(old), await dump(next, WRITER.file));
   figures.acknowledgedWrites = verdict.acknowledged;
   figures.lostWrites = verdict.lost.length + verdict.torn.length;
   tell.fact('acknowledged writes', String(verdict.acknowledged));

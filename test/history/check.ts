@@ -94,7 +94,9 @@ function checkBlock(block: number, operations: readonly Operation[], initial: nu
     if (read.invokedMs > cluster.last.invokedMs) cluster.last = read;
   }
   // A write that was never acknowledged and never seen needn't have happened.
-  const happened = [...clusters.values()].filter(({ write, seen }) => seen !== undefined || write.completedMs !== undefined);
+  const happened = [...clusters.values()].filter(
+    ({ write, seen }) => seen !== undefined || write.completedMs !== undefined,
+  );
   const conflict = conflictOf(happened);
   if (!conflict) return undefined;
   return { kind: kindOf(conflict), block, evidence: evidenceOf(conflict) };

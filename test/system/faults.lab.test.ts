@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
-import { longestStallMs, verify, type Ack } from '../lab/history.ts';
+import { longestStallMs, verify, type Ack } from '../history/log.ts';
 import { startLab, type Lab } from '../lab/lab.ts';
 import type { Vm } from '../lab/vm/vm.ts';
 import { capability, TARGET } from './csi.ts';
 import { startSystem, storageReady, type System } from './system.ts';
 import { look, watchUntil, type View } from './watch.ts';
-import { acksOf, dump, pause, stageOn, startWriter, waitForAck } from './workload.ts';
+import { acksOf, dump, pause, runsOf, stageOn, startWriter, waitForAck } from './workload.ts';
 
 jest.setTimeout(5 * 60_000);
 
@@ -153,8 +153,7 @@ describe('faults under a running writer', () => {
   test('after all of it, every acknowledged write is there', async () => {
     await lab.faults.killProgram(client, 'writer.mjs', 'TERM');
     await pause(1000);
-    const acks = await acksOf(client);
-    const verdict = verify(acks, await dump(client, WRITER.file));
+    const verdict = verify(await runsOf(client), await dump(client, WRITER.file));
     expect(verdict).toMatchObject({ lost: [], torn: [] });
     expect(verdict.acknowledged).toBeGreaterThan(100);
   });

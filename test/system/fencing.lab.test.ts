@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
-import { verify } from '../lab/history.ts';
+import { verify } from '../history/log.ts';
 import { startLab, type Lab } from '../lab/lab.ts';
 import type { Vm } from '../lab/vm/vm.ts';
 import { capability, TARGET } from './csi.ts';
 import { startSystem, storageReady, type System } from './system.ts';
 import { look } from './watch.ts';
-import { acksOf, dump, pause, stageOn, startWriter, unstageFrom, waitForAck } from './workload.ts';
+import { acksOf, dump, pause, runsOf, stageOn, startWriter, unstageFrom, waitForAck } from './workload.ts';
 
 jest.setTimeout(5 * 60_000);
 
@@ -47,7 +47,7 @@ describe('a client that is cut off while its volume moves', () => {
     await system.csi('controller', 'ControllerUnpublishVolume', { volumeId: VOLUME, nodeId: old.name }, 90_000);
     await stageOn(system, VOLUME, next);
     expect((await look(system, VOLUME)).volume.status?.attachment?.epoch).toBeGreaterThan(before);
-    expect(verify(await acksOf(old), await dump(next, WRITER.file))).toMatchObject({ lost: [], torn: [] });
+    expect(verify(await runsOf(old), await dump(next, WRITER.file))).toMatchObject({ lost: [], torn: [] });
     await startWriter(next, WRITER);
     await waitForAck(next, (acks) => acks[19]);
   });
@@ -73,12 +73,12 @@ describe('a client that is cut off while its volume moves', () => {
     await waitForAck(next, (acks) => acks[count + 10]);
     await lab.faults.killProgram(next, 'writer.mjs', 'TERM');
     await pause(1000);
-    const acks = await acksOf(next);
+    const runs = await runsOf(next);
     await unstageFrom(system, VOLUME, next);
     await system.csi('controller', 'ControllerUnpublishVolume', { volumeId: VOLUME, nodeId: next.name }, 90_000);
     expect((await look(system, VOLUME)).volume.status?.attachment?.clean).toBe(true);
     await system.csi(old, 'NodeUnpublishVolume', { volumeId: VOLUME, targetPath: TARGET });
     await stageOn(system, VOLUME, old);
-    expect(verify(acks, await dump(old, WRITER.file))).toMatchObject({ lost: [], torn: [] });
+    expect(verify(runs, await dump(old, WRITER.file))).toMatchObject({ lost: [], torn: [] });
   });
 });

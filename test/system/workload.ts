@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { parseAcks, type Ack } from '../lab/history.ts';
+import { acksOfRuns, parseLog, type Ack, type Run } from '../history/log.ts';
 import type { Vm } from '../lab/vm/vm.ts';
 import { CSI, STAGING, TARGET } from './csi.ts';
 import type { System } from './system.ts';
@@ -36,9 +36,14 @@ export async function startWriter(client: Vm, { file, blocks }: WriterFile): Pro
   await client.spawn(`node ${WRITER} write ${file} ${blocks} /dev/virtio-ports/holdfast.log`, { logFile: WRITER_LOG });
 }
 
-/** The writes that were acknowledged on a client; known also when it is dead. */
+/** What the writers on a client have done; known also when it is dead. */
+export async function runsOf(client: Vm): Promise<Run[]> {
+  return parseLog(await readFile(client.ackLogFile, 'utf8').catch(() => ''));
+}
+
+/** The writes that were acknowledged on a client. */
 export async function acksOf(client: Vm): Promise<Ack[]> {
-  return parseAcks(await readFile(client.ackLogFile, 'utf8').catch(() => ''));
+  return acksOfRuns(await runsOf(client));
 }
 
 /** Waits for the acknowledgement that `wanted` picks. */
