@@ -1,5 +1,7 @@
 import { kinds, connect, resource, type KubeConnection, type Lease } from '../lib/kube/client.ts';
+import { createEventRecorder } from '../lib/kube/events.ts';
 import { createInformer, type Informer } from '../lib/kube/informer.ts';
+import { kubeOver } from '../lib/kube/kube.ts';
 import type { ReplicatedVolume, VolumeConnection } from '../lib/api/index.ts';
 import { commonOptions, parseOrExit, type OptionSpecs, type OptionValues } from '../lib/cli.ts';
 import { systemClock } from '../lib/clock.ts';
@@ -13,6 +15,7 @@ import { ControllerService, IdentityService, NodeService } from './generated/csi
 import { serve, type Service } from './grpc/server.ts';
 import { identityService } from './identity/service.ts';
 import { startClientAgent } from './node/agent/agent.ts';
+import { thisHost } from './node/agent/host.ts';
 import { createAttachedDevices } from './node/device.ts';
 import { createFormatRecord } from './node/format-record.ts';
 import { hostPaths } from './node/paths.ts';
@@ -140,7 +143,9 @@ async function startNode(connection: KubeConnection, changes: Changes, values: V
   });
   const agent = await startClientAgent({
     node,
-    connection,
+    kube: kubeOver(connection),
+    host: thisHost(),
+    recorder: createEventRecorder(connection, 'client-agent'),
     namespace: values.namespace,
     leaseDurationMs: values['lease-duration'],
     log,

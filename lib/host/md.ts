@@ -1,4 +1,4 @@
-import { listDirectory, readAttribute, writeAttribute } from './sysfs.ts';
+import type { Sysfs } from './sysfs.ts';
 
 /**
  * md RAID1 arrays with external metadata, driven over sysfs as mdmon does it
@@ -47,27 +47,46 @@ const dir = (name: string): string => `/sys/block/${name}/md`;
 /** Foreground writes may slow a sync down to this. md's own 1 MiB/s would let a heal take days. */
 const SYNC_SPEED_MIN_KIB = 20_000;
 
-/** The array as the kernel has it now, or `undefined` when there is none. */
-export function readArray(name: string): MdArray | undefined {
-  const md = dir(name);
-  // Before the members: a state that waits because of a member that failed is then seen together with that member.
-  const state = readAttribute(arrayStatePath(name));
-  if (state === undefined || state === 'clear') return undefined;
-  const syncAction = readAttribute(`${md}/sync_action`) ?? 'idle';
-  return {
-    name,
-    state,
-    syncAction,
-    sync: syncAction === 'idle' ? undefined : parseSyncCompleted(readAttribute(`${md}/sync_completed`) ?? 'none'),
-    members: listDirectory(md)
-      .filter((entry) => entry.startsWith('dev-'))
-      .flatMap((entry) => {
-        const device = entry.slice(4);
-        const words = readAttribute(memberStatePath(name, device));
-        const slot = parseSlot(readAttribute(`${md}/${entry}/slot`));
-        return words === undefined ? [] : [{ device, state: parseWords(words), slot }];
-      }),
-  };
+/** The port to md. Each change may be tried again at any time. @throws SysfsError with what the kernel answered */
+export interface Md {
+  /** The array as the kernel has it now, or `undefined` when there is none. */
+  readArray(name: string): MdArray | undefined;
+  /** Names of the arrays that the kernel has and that begin with `prefix`. */
+  list(prefix: string): string[];
+  /** `major:minor` of the array's block device, or undefined when there is none. */
+  deviceNumber(name: string): string | undefined;
+  /** Whether nothing is left to be copied between members that count as in sync. */
+  isResynced(name: string): boolean;
+  /**
+   * Puts an array together, up to `readonly`: nothing is written to the members yet. Starts over when an earlier try
+   * was cut off in the middle.
+   */
+  assembleReadOnly(options: AssembleOptions): Promise<void>;
+  /** Lets writes go on: from `readonly` after assembly, and from `write-pending` once what happened is recorded. */
+  activate(name: string): Promise<void>;
+  /** Marks a member faulty; writes that need it wait until `unblock`. */
+  failMember(name: string, device: string): Promise<void>;
+  /** Says that the loss of a faulty member is recorded. */
+  unblockMember(name: string, device: string): Promise<void>;
+  /** Takes a faulty member out of the array. EBUSY while I/O on it has not ended. */
+  removeMember(name: string, device: string): Promise<void>;
+  /**
+   * Adds a member to the running array and starts its sync. The array is frozen meanwhile: otherwise md's own thread may
+   * take the half-described member in between, and it counts as in sync without a copy.
+   */
+  addMember(name: string, options: AddMemberOptions): Promise<void>;
+  /** Stops an array. EBUSY while it is open. */
+  stopArray(name: string): Promise<void>;
+}
+
+export interface AddMemberOptions {
+  readonly device: string;
+  readonly devNo: string;
+  readonly slot: number;
+  readonly sizeBytes: number;
+  readonly dataOffsetBytes: number;
+  /** `Bitmap`: it lacks just what the running array's bitmap says. `Full`: everything is copied. */
+  readonly kind: 'Bitmap' | 'Full';
 }
 
 /** Where the kernel tells what a glance at an array asks: its state, and a member's. Paths in sysfs. */
@@ -89,89 +108,98 @@ export function parseSyncCompleted(text: string): MdArray['sync'] {
   return match ? { doneBytes: Number(match[1]) * 512, totalBytes: Number(match[2]) * 512 } : undefined;
 }
 
-/**
- * Puts an array together, up to `readonly`: nothing is written to the members yet. Starts over when an earlier try
- * was cut off in the middle.
- */
-export async function assembleReadOnly(options: AssembleOptions): Promise<void> {
-  const md = dir(options.name);
-  const state = readAttribute(`${md}/array_state`);
-  if (state !== undefined && state !== 'clear') await writeAttribute(`${md}/array_state`, 'clear');
-  if (readAttribute(`${md}/array_state`) === undefined) {
-    await writeAttribute('/sys/module/md_mod/parameters/new_array', options.name);
-  }
-  const sizeKib = String(options.sizeBytes / 1024);
-  await writeAttribute(`${md}/metadata_version`, 'external:holdfast');
-  await writeAttribute(`${md}/level`, 'raid1');
-  await writeAttribute(`${md}/raid_disks`, String(options.raidDisks));
-  for (const member of options.members) {
-    await writeAttribute(`${md}/new_dev`, member.devNo);
-    await writeAttribute(`${md}/dev-${member.device}/offset`, String(options.dataOffsetBytes / 512));
-    await writeAttribute(`${md}/dev-${member.device}/size`, sizeKib);
-    await writeAttribute(`${md}/dev-${member.device}/slot`, String(member.slot));
-  }
-  await writeAttribute(`${md}/component_size`, sizeKib);
-  await writeAttribute(`${md}/bitmap/metadata`, 'external');
-  await writeAttribute(`${md}/bitmap/chunksize`, String(options.bitmapChunkBytes));
-  await writeAttribute(`${md}/bitmap/time_base`, '5');
-  await writeAttribute(`${md}/bitmap/location`, `+${options.bitmapSector}`);
-  await writeAttribute(`${md}/resync_start`, options.resyncStart);
-  await writeAttribute(`${md}/safe_mode_delay`, '0');
-  await writeAttribute(`${md}/array_state`, 'readonly');
-  await writeAttribute(`${md}/sync_speed_min`, String(SYNC_SPEED_MIN_KIB));
-}
-
-/** Lets writes go on: from `readonly` after assembly, and from `write-pending` once what happened is recorded. */
-export async function activate(name: string): Promise<void> {
-  await writeAttribute(`${dir(name)}/array_state`, 'active');
-}
-
-/** Marks a member faulty; writes that need it wait until `unblock`. */
-export async function failMember(name: string, device: string): Promise<void> {
-  await writeAttribute(`${dir(name)}/dev-${device}/state`, 'faulty');
-}
-
-/** Says that the loss of a faulty member is recorded. */
-export async function unblockMember(name: string, device: string): Promise<void> {
-  await writeAttribute(`${dir(name)}/dev-${device}/state`, '-blocked');
-}
-
-/** Takes a faulty member out of the array. EBUSY while I/O on it has not ended. */
-export async function removeMember(name: string, device: string): Promise<void> {
-  await writeAttribute(`${dir(name)}/dev-${device}/state`, 'remove');
-}
-
-export interface AddMemberOptions {
-  readonly device: string;
-  readonly devNo: string;
-  readonly slot: number;
-  readonly sizeBytes: number;
-  readonly dataOffsetBytes: number;
-  /** `Bitmap`: it lacks just what the running array's bitmap says. `Full`: everything is copied. */
-  readonly kind: 'Bitmap' | 'Full';
-}
-
-/**
- * Adds a member to the running array and starts its sync. The array is frozen meanwhile: otherwise md's own thread may
- * take the half-described member in between, and it counts as in sync without a copy.
- */
-export async function addMember(name: string, options: AddMemberOptions): Promise<void> {
-  const md = dir(name);
-  await writeAttribute(`${md}/sync_action`, 'frozen');
-  try {
-    const member = `${md}/dev-${options.device}`;
-    if (readAttribute(`${member}/state`) === undefined) await writeAttribute(`${md}/new_dev`, options.devNo);
-    await writeAttribute(`${member}/offset`, String(options.dataOffsetBytes / 512));
-    await writeAttribute(`${member}/size`, String(options.sizeBytes / 1024));
-    if (options.kind === 'Bitmap') await writeAttribute(`${member}/state`, 'insync');
-    await writeAttribute(`${member}/slot`, String(options.slot));
-  } finally {
-    await writeAttribute(`${md}/sync_action`, 'idle');
-  }
-}
-
-/** Stops an array. EBUSY while it is open. */
-export async function stopArray(name: string): Promise<void> {
-  if (readAttribute(`${dir(name)}/array_state`) === undefined) return;
-  await writeAttribute(`${dir(name)}/array_state`, 'clear');
+/** The port over sysfs. */
+export function createMd(sysfs: Sysfs): Md {
+  return {
+    readArray(name) {
+      const md = dir(name);
+      // Before the members: a state that waits because of a member that failed is then seen together with that member.
+      const state = sysfs.readAttribute(arrayStatePath(name));
+      if (state === undefined || state === 'clear') return undefined;
+      const syncAction = sysfs.readAttribute(`${md}/sync_action`) ?? 'idle';
+      return {
+        name,
+        state,
+        syncAction,
+        sync:
+          syncAction === 'idle' ? undefined : parseSyncCompleted(sysfs.readAttribute(`${md}/sync_completed`) ?? 'none'),
+        members: sysfs
+          .listDirectory(md)
+          .filter((entry) => entry.startsWith('dev-'))
+          .flatMap((entry) => {
+            const device = entry.slice(4);
+            const words = sysfs.readAttribute(memberStatePath(name, device));
+            const slot = parseSlot(sysfs.readAttribute(`${md}/${entry}/slot`));
+            return words === undefined ? [] : [{ device, state: parseWords(words), slot }];
+          }),
+      };
+    },
+    list: (prefix) =>
+      sysfs
+        .listDirectory('/sys/block')
+        .filter(
+          (name) =>
+            name.startsWith(prefix) && !['clear', undefined].includes(sysfs.readAttribute(arrayStatePath(name))),
+        ),
+    deviceNumber: (name) => sysfs.readAttribute(`/sys/block/${name}/dev`),
+    isResynced: (name) => sysfs.readAttribute(`${dir(name)}/resync_start`) === 'none',
+    async assembleReadOnly(options) {
+      const md = dir(options.name);
+      const state = sysfs.readAttribute(`${md}/array_state`);
+      if (state !== undefined && state !== 'clear') await sysfs.writeAttribute(`${md}/array_state`, 'clear');
+      if (sysfs.readAttribute(`${md}/array_state`) === undefined) {
+        await sysfs.writeAttribute('/sys/module/md_mod/parameters/new_array', options.name);
+      }
+      const sizeKib = String(options.sizeBytes / 1024);
+      await sysfs.writeAttribute(`${md}/metadata_version`, 'external:holdfast');
+      await sysfs.writeAttribute(`${md}/level`, 'raid1');
+      await sysfs.writeAttribute(`${md}/raid_disks`, String(options.raidDisks));
+      for (const member of options.members) {
+        await sysfs.writeAttribute(`${md}/new_dev`, member.devNo);
+        await sysfs.writeAttribute(`${md}/dev-${member.device}/offset`, String(options.dataOffsetBytes / 512));
+        await sysfs.writeAttribute(`${md}/dev-${member.device}/size`, sizeKib);
+        await sysfs.writeAttribute(`${md}/dev-${member.device}/slot`, String(member.slot));
+      }
+      await sysfs.writeAttribute(`${md}/component_size`, sizeKib);
+      await sysfs.writeAttribute(`${md}/bitmap/metadata`, 'external');
+      await sysfs.writeAttribute(`${md}/bitmap/chunksize`, String(options.bitmapChunkBytes));
+      await sysfs.writeAttribute(`${md}/bitmap/time_base`, '5');
+      await sysfs.writeAttribute(`${md}/bitmap/location`, `+${options.bitmapSector}`);
+      await sysfs.writeAttribute(`${md}/resync_start`, options.resyncStart);
+      await sysfs.writeAttribute(`${md}/safe_mode_delay`, '0');
+      await sysfs.writeAttribute(`${md}/array_state`, 'readonly');
+      await sysfs.writeAttribute(`${md}/sync_speed_min`, String(SYNC_SPEED_MIN_KIB));
+    },
+    async activate(name) {
+      await sysfs.writeAttribute(`${dir(name)}/array_state`, 'active');
+    },
+    async failMember(name, device) {
+      await sysfs.writeAttribute(`${dir(name)}/dev-${device}/state`, 'faulty');
+    },
+    async unblockMember(name, device) {
+      await sysfs.writeAttribute(`${dir(name)}/dev-${device}/state`, '-blocked');
+    },
+    async removeMember(name, device) {
+      await sysfs.writeAttribute(`${dir(name)}/dev-${device}/state`, 'remove');
+    },
+    async addMember(name, options) {
+      const md = dir(name);
+      await sysfs.writeAttribute(`${md}/sync_action`, 'frozen');
+      try {
+        const member = `${md}/dev-${options.device}`;
+        if (sysfs.readAttribute(`${member}/state`) === undefined)
+          await sysfs.writeAttribute(`${md}/new_dev`, options.devNo);
+        await sysfs.writeAttribute(`${member}/offset`, String(options.dataOffsetBytes / 512));
+        await sysfs.writeAttribute(`${member}/size`, String(options.sizeBytes / 1024));
+        if (options.kind === 'Bitmap') await sysfs.writeAttribute(`${member}/state`, 'insync');
+        await sysfs.writeAttribute(`${member}/slot`, String(options.slot));
+      } finally {
+        await sysfs.writeAttribute(`${md}/sync_action`, 'idle');
+      }
+    },
+    async stopArray(name) {
+      if (sysfs.readAttribute(`${dir(name)}/array_state`) === undefined) return;
+      await sysfs.writeAttribute(`${dir(name)}/array_state`, 'clear');
+    },
+  };
 }

@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises';
 import { connect as connectTcp } from 'node:net';
-import { listDirectory, readAttribute, writeAttribute } from './sysfs.ts';
+import type { Sysfs } from './sysfs.ts';
 
 /** An NVMe controller of this host, as `/sys/class/nvme` shows it. */
 export interface NvmeController {
@@ -37,36 +37,64 @@ const CLASS = '/sys/class/nvme';
 /** The sysfs path of a controller's state: `live`, `connecting`, `deleting`, ... */
 export const controllerStatePath = (name: string): string => `${CLASS}/${name}/state`;
 
-/** The fabrics controllers of this host whose subsystem NQN satisfies `wanted`. */
-export function listControllers(wanted: (nqn: string) => boolean): NvmeController[] {
-  return listDirectory(CLASS)
+/** The port to this host's NVMe/TCP controllers. */
+export interface NvmeHost {
+  /** The fabrics controllers whose subsystem NQN satisfies `wanted`. */
+  listControllers(wanted: (nqn: string) => boolean): NvmeController[];
+  /**
+   * The fabrics namespaces by the NQN of their subsystem (ours have one namespace each). Only heads and plain namespaces
+   * count: with native multipath (the kernel's default) `nvme0c1n1` is one hidden path below the head `nvme0n1`.
+   */
+  listNamespaces(wanted: (nqn: string) => boolean): ReadonlyMap<string, NvmeNamespace>;
+  /** Whether something accepts TCP connections there. */
+  answersTcp(address: string, port: number, timeoutMs: number): Promise<boolean>;
+  /**
+   * Connects one NVMe/TCP controller and returns its kernel name.
+   * @throws Error with the errno of the kernel, e.g. ECONNREFUSED, EALREADY (this host already holds that controller).
+   */
+  connectController(options: NvmeConnectOptions): Promise<string>;
+  /** Deletes a controller; its namespaces and all I/O that waits in them end. Returns when the kernel is done. */
+  deleteController(name: string): Promise<void>;
+}
+
+/** The port over sysfs and /dev/nvme-fabrics. */
+export function createNvmeHost(sysfs: Sysfs): NvmeHost {
+  return {
+    listControllers: (wanted) => listControllers(sysfs, wanted),
+    listNamespaces: (wanted) => listNamespaces(sysfs, wanted),
+    answersTcp,
+    connectController,
+    deleteController: (name) => deleteController(sysfs, name),
+  };
+}
+
+function listControllers(sysfs: Sysfs, wanted: (nqn: string) => boolean): NvmeController[] {
+  return sysfs
+    .listDirectory(CLASS)
     .filter((name) => /^nvme\d+$/.test(name))
     .flatMap((name) => {
-      const nqn = readAttribute(`${CLASS}/${name}/subsysnqn`);
+      const nqn = sysfs.readAttribute(`${CLASS}/${name}/subsysnqn`);
       if (nqn === undefined || !wanted(nqn)) return [];
-      const state = readAttribute(controllerStatePath(name));
+      const state = sysfs.readAttribute(controllerStatePath(name));
       return state === undefined ? [] : [{ name, nqn, state }];
     });
 }
 
-/**
- * The fabrics namespaces of this host by the NQN of their subsystem (ours have one namespace each). Only heads and plain
- * namespaces count: with native multipath (the kernel's default) `nvme0c1n1` is one hidden path below the head `nvme0n1`.
- */
-export function listNamespaces(wanted: (nqn: string) => boolean): ReadonlyMap<string, NvmeNamespace> {
-  const found = listDirectory('/sys/block')
+function listNamespaces(sysfs: Sysfs, wanted: (nqn: string) => boolean): ReadonlyMap<string, NvmeNamespace> {
+  const found = sysfs
+    .listDirectory('/sys/block')
     .filter((name) => /^nvme\d+n\d+$/.test(name))
-    .map((name) => readNamespace(name, wanted))
+    .map((name) => readNamespace(sysfs, name, wanted))
     .filter((namespace) => namespace !== undefined);
   return new Map(found.map((namespace) => [namespace.nqn, namespace]));
 }
 
-function readNamespace(name: string, wanted: (nqn: string) => boolean): NvmeNamespace | undefined {
+function readNamespace(sysfs: Sysfs, name: string, wanted: (nqn: string) => boolean): NvmeNamespace | undefined {
   // `device` is the subsystem of a head and the controller of a plain namespace; both have this attribute.
-  const nqn = readAttribute(`/sys/block/${name}/device/subsysnqn`);
+  const nqn = sysfs.readAttribute(`/sys/block/${name}/device/subsysnqn`);
   if (nqn === undefined || !wanted(nqn)) return undefined;
-  const devNo = readAttribute(`/sys/block/${name}/dev`);
-  const sectors = readAttribute(`/sys/block/${name}/size`);
+  const devNo = sysfs.readAttribute(`/sys/block/${name}/dev`);
+  const sectors = sysfs.readAttribute(`/sys/block/${name}/size`);
   if (devNo === undefined || !(Number(sectors) > 0)) return undefined;
   return { name, nqn, devNo, sizeBytes: Number(sectors) * 512 };
 }
@@ -75,7 +103,7 @@ function readNamespace(name: string, wanted: (nqn: string) => boolean): NvmeName
  * Whether something accepts TCP connections there. Asked before the kernel is: a connect through
  * `/dev/nvme-fabrics` to a silent address keeps the calling thread for as long as TCP tries (minutes).
  */
-export function answersTcp(address: string, port: number, timeoutMs: number): Promise<boolean> {
+function answersTcp(address: string, port: number, timeoutMs: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connectTcp({ host: address, port });
     const finish = (answer: boolean): void => {
@@ -110,11 +138,7 @@ export function fabricsOptions(options: NvmeConnectOptions): string {
   ].join(',');
 }
 
-/**
- * Connects one NVMe/TCP controller and returns its kernel name.
- * @throws Error with the errno of the kernel, e.g. ECONNREFUSED, EALREADY (this host already holds that controller).
- */
-export async function connectController(options: NvmeConnectOptions): Promise<string> {
+async function connectController(options: NvmeConnectOptions): Promise<string> {
   const file = await open('/dev/nvme-fabrics', 'r+');
   try {
     await file.write(fabricsOptions(options));
@@ -127,10 +151,9 @@ export async function connectController(options: NvmeConnectOptions): Promise<st
   }
 }
 
-/** Deletes a controller; its namespaces and all I/O that waits in them end. Returns when the kernel is done. */
-export async function deleteController(name: string): Promise<void> {
-  if (readAttribute(controllerStatePath(name)) === undefined) return;
-  await writeAttribute(`${CLASS}/${name}/delete_controller`, '1').catch((error: { code?: string }) => {
+async function deleteController(sysfs: Sysfs, name: string): Promise<void> {
+  if (sysfs.readAttribute(controllerStatePath(name)) === undefined) return;
+  await sysfs.writeAttribute(`${CLASS}/${name}/delete_controller`, '1').catch((error: { code?: string }) => {
     if (error.code !== 'ENOENT' && error.code !== 'ENODEV') throw error;
   });
 }

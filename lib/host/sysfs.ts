@@ -104,6 +104,26 @@ export function readLink(path: string): string | undefined {
   }
 }
 
+/** A file of the kernel's that is held open and read again and again. */
+export type HeldAttribute = Pick<OpenAttribute, 'read' | 'close'>;
+
+/** The port to sysfs; the functions above tell what each does. */
+export interface Sysfs {
+  readAttribute(path: string): string | undefined;
+  writeAttribute(path: string, value: string): Promise<void>;
+  listDirectory(path: string): string[];
+  /** Holds an attribute open. */
+  open(path: string): HeldAttribute;
+}
+
+/** This machine's. */
+export const hostSysfs: Sysfs = {
+  readAttribute,
+  writeAttribute,
+  listDirectory,
+  open: (path) => new OpenAttribute(path),
+};
+
 /** Counters of a block device since it appeared (kernel: Documentation/block/stat.rst). */
 export interface BlockStat {
   readonly completed: number;
@@ -128,7 +148,7 @@ export function parseBlockStat(text: string): BlockStat {
 export const blockStatPath = (device: string): string => `/sys/block/${device}/stat`;
 
 /** The counters of a block device by its kernel name, or `undefined` when it is gone. */
-export function readBlockStat(device: string): BlockStat | undefined {
-  const text = readAttribute(blockStatPath(device));
+export function readBlockStat(sysfs: Sysfs, device: string): BlockStat | undefined {
+  const text = sysfs.readAttribute(blockStatPath(device));
   return text === undefined ? undefined : parseBlockStat(text);
 }

@@ -1,24 +1,25 @@
-import { readFile } from 'node:fs/promises';
 import type { ReplicatedVolume, VolumeConnection } from '../../../lib/api/index.ts';
 import { arrayName, ARRAY_PREFIX, clientLeaseName } from '../../../lib/api/names.ts';
-import { run } from '../../../lib/host/exec.ts';
-import { kinds, resource, type KubeConnection } from '../../../lib/kube/client.ts';
-import { createEventRecorder } from '../../../lib/kube/events.ts';
-import { createInformer } from '../../../lib/kube/informer.ts';
+import { sleep } from '../../../lib/clock.ts';
+import { kinds } from '../../../lib/kube/client.ts';
+import type { EventRecorder } from '../../../lib/kube/events.ts';
+import type { Kube } from '../../../lib/kube/kube.ts';
 import { startHeartbeat } from '../../../lib/kube/lease.ts';
 import type { Logger } from '../../../lib/log.ts';
-import { fenceArray, listArrays } from './fence.ts';
+import { fenceArray } from './fence.ts';
 import { VolumeLoop } from './loop.ts';
 import { observeHost, type HostFacts } from './observe.ts';
+import type { AgentPorts } from './ports.ts';
 
-const MODULES = ['nvme-tcp', 'raid1', 'dm-multipath', 'dm-round-robin'];
 /** What the kernel has is looked at again when it is older than this. */
 const HOST_FACTS_MS = 50;
 const FENCE_RETRY_MS = 500;
 
 export interface ClientAgentOptions {
   readonly node: string;
-  readonly connection: KubeConnection;
+  readonly kube: Kube;
+  readonly host: AgentPorts;
+  readonly recorder: Pick<EventRecorder, 'event'>;
   readonly namespace: string;
   readonly leaseDurationMs: number;
   readonly log: Logger;
@@ -34,22 +35,21 @@ export interface ClientAgent {
  * node, and takes arrays away that the API no longer grants to it.
  */
 export async function startClientAgent(options: ClientAgentOptions): Promise<ClientAgent> {
-  const { node, connection, namespace, leaseDurationMs, log } = options;
-  for (const module of MODULES) await run('modprobe', [module]);
-  const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
-  const volumes = resource(connection, kinds.replicatedVolumes);
-  const connections = resource(connection, kinds.volumeConnections);
-  const recorder = createEventRecorder(connection, 'client-agent');
+  const { node, kube, host, recorder, namespace, leaseDurationMs, log } = options;
+  const { clock } = host;
+  await host.prepare();
+  const volumes = kube.resource(kinds.replicatedVolumes);
+  const connections = kube.resource(kinds.volumeConnections);
   const loops = new Map<string, { loop: VolumeLoop; done: Promise<void> }>();
-  const hostFacts = sharedHostFacts();
+  const hostFacts = sharedHostFacts(host);
   let stopping = false;
 
-  const volumeInformer = createInformer<ReplicatedVolume>(connection, kinds.replicatedVolumes, {
+  const volumeInformer = kube.informer<ReplicatedVolume>(kinds.replicatedVolumes, {
     fieldSelector: `status.attachment.node=${node}`,
     log,
     onChange: (volume) => loops.get(`${volume.metadata.name}.${node}`)?.loop.wake(),
   });
-  const connectionInformer = createInformer<VolumeConnection>(connection, kinds.volumeConnections, {
+  const connectionInformer = kube.informer<VolumeConnection>(kinds.volumeConnections, {
     fieldSelector: `spec.node=${node}`,
     log,
     onChange: (object, _previous, gone) => {
@@ -63,7 +63,7 @@ export async function startClientAgent(options: ClientAgentOptions): Promise<Cli
     const name = object.metadata.name;
     const loop = new VolumeLoop(object, {
       node,
-      bootId,
+      ports: host,
       volumes,
       connections,
       log,
@@ -82,11 +82,12 @@ export async function startClientAgent(options: ClientAgentOptions): Promise<Cli
   }
 
   const heartbeat = startHeartbeat({
-    leases: resource(connection, kinds.leases, namespace),
+    leases: kube.resource(kinds.leases, namespace),
     name: clientLeaseName(node),
     holder: node,
     durationMs: leaseDurationMs,
     log,
+    clock,
   });
   volumeInformer.start();
   connectionInformer.start();
@@ -98,12 +99,12 @@ export async function startClientAgent(options: ClientAgentOptions): Promise<Cli
     const connected = connectionInformer.list().map((object) => arrayName(object.spec.volumeUid));
     const attached = volumeInformer.list().map((volume) => arrayName(volume.metadata.uid ?? ''));
     const ours = new Set([...connected, ...attached]);
-    let left = listArrays(ARRAY_PREFIX).filter((name) => !ours.has(name));
+    let left = host.md.list(ARRAY_PREFIX).filter((name) => !ours.has(name));
     while (left.length > 0 && !stopping) {
       const still: string[] = [];
-      for (const name of left) if (await fenceArray(name, log)) still.push(name);
+      for (const name of left) if (await fenceArray(name, { ports: host, log })) still.push(name);
       left = still;
-      if (left.length > 0) await new Promise((resolve) => setTimeout(resolve, FENCE_RETRY_MS));
+      if (left.length > 0) await sleep(clock, FENCE_RETRY_MS);
     }
   }
   sweeping.catch((error: unknown) => log.error('sweep failed', { error: String(error) }));
@@ -119,14 +120,14 @@ export async function startClientAgent(options: ClientAgentOptions): Promise<Cli
 }
 
 /** One look at the kernel serves all loops that ask within a moment. */
-function sharedHostFacts(): () => HostFacts {
+function sharedHostFacts(host: AgentPorts): () => HostFacts {
   let takenMs = -Infinity;
   let facts: HostFacts | undefined;
   return () => {
-    const nowMs = performance.now();
+    const nowMs = host.clock.monotonicMs();
     if (!facts || nowMs - takenMs > HOST_FACTS_MS) {
       takenMs = nowMs;
-      facts = observeHost();
+      facts = observeHost(host);
     }
     return facts;
   };

@@ -3,20 +3,19 @@ import type { Resource } from '../../../lib/kube/client.ts';
 import type { Logger } from '../../../lib/log.ts';
 import type { ConnectionFacts, LegFacts } from './facts.ts';
 import type { VolumeMemory } from './memory.ts';
+import type { AgentPorts } from './ports.ts';
 import { changeRecord, type RecordChange } from './record.ts';
 
 /** What the effects on one volume work with. */
 export interface ExecuteContext {
   readonly node: string;
-  readonly bootId: string;
+  readonly ports: AgentPorts;
   readonly volumes: Resource<ReplicatedVolume>;
   readonly connection: VolumeConnection;
   readonly volume: ReplicatedVolume;
   readonly facts: ConnectionFacts;
   readonly memory: VolumeMemory;
   readonly log: Logger;
-  /** Monotonic milliseconds, the same clock as the facts'. */
-  now(): number;
   /** Called with each state of the record that the API server accepted. */
   recorded(volume: ReplicatedVolume): void;
   /** Called when a released connection may go. */

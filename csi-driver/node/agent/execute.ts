@@ -1,4 +1,3 @@
-import { rm } from 'node:fs/promises';
 import {
   arrayName,
   bitmapChunkBytes,
@@ -7,11 +6,7 @@ import {
   LEG_HEADER_BYTES,
   valveName,
 } from '../../../lib/api/names.ts';
-import { run } from '../../../lib/host/exec.ts';
-import * as md from '../../../lib/host/md.ts';
-import { deleteController } from '../../../lib/host/nvme.ts';
 import { readBlockStat } from '../../../lib/host/sysfs.ts';
-import { openValve, reinstatePath, removeValve } from '../../../lib/host/valve.ts';
 import { factsOf, record, type ExecuteContext } from './context.ts';
 import type { Action, LegFacts } from './facts.ts';
 import { fenceArray } from './fence.ts';
@@ -29,7 +24,7 @@ export async function execute(action: Action, context: ExecuteContext): Promise<
       return swapLeg(factsOf(action.nqn, context), context);
     case 'ReinstatePath': {
       const leg = factsOf(action.nqn, context);
-      if (leg.namespace) await reinstatePath(valveName(leg.nqn), leg.namespace.devNo);
+      if (leg.namespace) await context.ports.valves.reinstatePath(valveName(leg.nqn), leg.namespace.devNo);
       return;
     }
     case 'Assemble':
@@ -37,7 +32,7 @@ export async function execute(action: Action, context: ExecuteContext): Promise<
     case 'Link':
       return link(context);
     case 'MarkActive':
-      return md.activate(arrayName(context.connection.spec.volumeUid));
+      return context.ports.md.activate(arrayName(context.connection.spec.volumeUid));
     case 'Drop':
       return drop(action, context);
     case 'RemoveMember':
@@ -49,12 +44,12 @@ export async function execute(action: Action, context: ExecuteContext): Promise<
     case 'Stop':
       return stop(context);
     case 'FinishRelease':
-      await rm(devicePath(context.connection.spec.volume), { force: true });
+      await context.ports.links.remove(devicePath(context.connection.spec.volume));
       return context.released();
     case 'Fence': {
-      const left = await fenceArray(arrayName(context.connection.spec.volumeUid), context.log);
+      const left = await fenceArray(arrayName(context.connection.spec.volumeUid), context);
       if (left) return;
-      await rm(devicePath(context.connection.spec.volume), { force: true });
+      await context.ports.links.remove(devicePath(context.connection.spec.volume));
       for (const leg of context.facts.legs) if (!leg.busy) await disconnectLeg(leg.nqn, context);
       return;
     }
@@ -66,11 +61,12 @@ export async function execute(action: Action, context: ExecuteContext): Promise<
  * (the controller of a dead node) happens afterwards, with the writes already flowing.
  */
 async function drop(action: Extract<Action, { kind: 'Drop' }>, context: ExecuteContext): Promise<void> {
-  const { connection, memory, log, bootId } = context;
+  const { connection, memory, log, ports } = context;
+  const { md, valves, clock, bootId } = ports;
   const name = arrayName(connection.spec.volumeUid);
   const leg = factsOf(action.nqn, context);
   const trace = memory.leg(action.nqn);
-  const wallMs = Date.now();
+  const wallMs = clock.now();
   const detectedAt = new Date(wallMs - leg.quietMs).toISOString();
   if (action.record) {
     const covered = leg.member ? { bootId, nqn: leg.nqn } : {};
@@ -86,46 +82,47 @@ async function drop(action: Extract<Action, { kind: 'Drop' }>, context: ExecuteC
       return { inSync: inSync.filter((replica) => replica !== leg.replica), outOfSync: { [leg.replica]: entry } };
     });
   }
-  const recordedAt = new Date().toISOString();
+  const recordedAt = new Date(clock.now()).toISOString();
   if (leg.member) {
     if (!leg.member.state.has('faulty')) await md.failMember(name, leg.member.device);
-    if (leg.valve) await openValve(leg.valve.name, leg.controller?.state === 'live' ? leg.namespace?.devNo : undefined);
+    if (leg.valve)
+      await valves.open(leg.valve.name, leg.controller?.state === 'live' ? leg.namespace?.devNo : undefined);
     await md.unblockMember(name, leg.member.device);
     await md.activate(name);
-    const releasedAt = new Date().toISOString();
+    const releasedAt = new Date(clock.now()).toISOString();
     if (action.record) memory.lastDrop = { replica: leg.replica, detectedAt, recordedAt, releasedAt };
   }
   trace.sync = undefined;
-  if (leg.member?.state.has('faulty')) trace.holdOff(context.now());
+  if (leg.member?.state.has('faulty')) trace.holdOff(clock.monotonicMs());
   log.warn('leg dropped', { leg: leg.replica, reason: action.reason, recorded: action.record });
   context.event('Warning', 'LegDropped', `${leg.replica}: ${action.reason}`);
   const controller = leg.controller;
-  if (controller) await inBackground(action.nqn, context, () => deleteController(controller.name));
+  if (controller) await inBackground(action.nqn, context, () => ports.nvme.deleteController(controller.name));
 }
 
-async function removeLeg(leg: LegFacts, { connection }: ExecuteContext): Promise<void> {
+async function removeLeg(leg: LegFacts, { connection, ports }: ExecuteContext): Promise<void> {
   if (!leg.member) return;
-  await md.removeMember(arrayName(connection.spec.volumeUid), leg.member.device);
-  await removeValve(valveName(leg.nqn));
+  await ports.md.removeMember(arrayName(connection.spec.volumeUid), leg.member.device);
+  await ports.valves.remove(valveName(leg.nqn));
 }
 
 /** Adds a leg to the running array; md copies what it lacks while I/O goes on. */
 async function join(action: Extract<Action, { kind: 'Join' }>, context: ExecuteContext): Promise<void> {
-  const { connection, memory, log } = context;
+  const { connection, memory, log, ports } = context;
   const { sizeBytes, volumeUid } = connection.spec;
   const leg = factsOf(action.nqn, context);
-  const valve = await freshValve(leg, connection);
+  const valve = await freshValve(leg, context);
   const dirtyBytes = action.sync === 'Full' ? sizeBytes : await dirtyBytesOf(context);
-  const legStat = readBlockStat(valve.device);
-  const arrayStat = readBlockStat(arrayName(volumeUid));
+  const legStat = readBlockStat(ports.sysfs, valve.device);
+  const arrayStat = readBlockStat(ports.sysfs, arrayName(volumeUid));
   memory.leg(action.nqn).sync = {
     kind: action.sync,
-    startedAtMs: Date.now(),
+    startedAtMs: ports.clock.now(),
     dirtyBytes,
     legWrittenBytes: legStat?.writtenBytes ?? 0,
     arrayWrittenBytes: arrayStat?.writtenBytes ?? 0,
   };
-  await md.addMember(arrayName(volumeUid), {
+  await ports.md.addMember(arrayName(volumeUid), {
     ...valve,
     slot: action.slot,
     sizeBytes,
@@ -141,24 +138,14 @@ async function join(action: Extract<Action, { kind: 'Join' }>, context: ExecuteC
 }
 
 /** Counts the set bits of the bitmap in front of an in-sync leg: one a chunk. */
-async function dirtyBytesOf({ connection, facts }: ExecuteContext): Promise<number> {
+async function dirtyBytesOf({ connection, facts, ports }: ExecuteContext): Promise<number> {
   const { sizeBytes } = connection.spec;
   const chunkBytes = bitmapChunkBytes(sizeBytes);
   const chunks = Math.ceil(sizeBytes / chunkBytes);
   const source = facts.legs.find((leg) => leg.recorded && leg.member?.state.has('in_sync') && leg.valve);
   if (!source?.valve) return 0;
-  const blocks = Math.ceil(chunks / 8 / 4096);
-  const from = (LEG_BITMAP_SECTOR * 512) / 4096;
-  const args = [
-    `if=/dev/${source.valve.device}`,
-    'bs=4096',
-    `skip=${from}`,
-    `count=${blocks}`,
-    'iflag=direct',
-    'status=none',
-  ];
-  const { stdout } = await run('dd', args, { encoding: 'latin1' });
-  return countBits(stdout, chunks) * chunkBytes;
+  const bytes = await ports.readDevice(source.valve.device, LEG_BITMAP_SECTOR * 512, Math.ceil(chunks / 8));
+  return countBits(bytes, chunks) * chunkBytes;
 }
 
 /** The set bits among the first `limit` bits of a string of bytes (latin1). */
@@ -170,8 +157,8 @@ export function countBits(bytes: string, limit: number): number {
 
 /** md says that the leg is in sync: from now on it counts. */
 async function recordJoined(leg: LegFacts, context: ExecuteContext): Promise<void> {
-  const { connection, memory, log } = context;
-  const array = md.readArray(arrayName(connection.spec.volumeUid));
+  const { connection, memory, log, ports } = context;
+  const array = ports.md.readArray(arrayName(connection.spec.volumeUid));
   const member = array?.members.find((found) => found.device === leg.member?.device);
   if (array?.syncAction !== 'idle' || !member?.state.has('in_sync') || member.state.has('faulty')) return;
   await record(context, (status) => {
@@ -185,8 +172,8 @@ async function recordJoined(leg: LegFacts, context: ExecuteContext): Promise<voi
   trace.sync = undefined;
   log.info('leg is in sync', { leg: leg.replica });
   if (!sync || !leg.valve) return;
-  const legStat = readBlockStat(leg.valve.device);
-  const arrayStat = readBlockStat(arrayName(connection.spec.volumeUid));
+  const legStat = readBlockStat(ports.sysfs, leg.valve.device);
+  const arrayStat = readBlockStat(ports.sysfs, arrayName(connection.spec.volumeUid));
   const written = (legStat?.writtenBytes ?? 0) - sync.legWrittenBytes;
   // The leg also gets every new write of the volume's user; those were not copied.
   const copiedBytes = Math.max(0, written - ((arrayStat?.writtenBytes ?? 0) - sync.arrayWrittenBytes));
@@ -194,7 +181,7 @@ async function recordJoined(leg: LegFacts, context: ExecuteContext): Promise<voi
     replica: leg.replica,
     kind: sync.kind,
     startedAt: new Date(sync.startedAtMs).toISOString(),
-    finishedAt: new Date().toISOString(),
+    finishedAt: new Date(ports.clock.now()).toISOString(),
     dirtyBytes: sync.dirtyBytes,
     copiedBytes,
   };

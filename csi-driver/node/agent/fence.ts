@@ -1,11 +1,7 @@
-import { run } from '../../../lib/host/exec.ts';
-import * as md from '../../../lib/host/md.ts';
-import { deleteController, listControllers } from '../../../lib/host/nvme.ts';
 import { isReplicaNqn, VALVE_PREFIX } from '../../../lib/api/names.ts';
-import { listDirectory, readAttribute, SysfsError } from '../../../lib/host/sysfs.ts';
-import { listValves, openValve, removeValve } from '../../../lib/host/valve.ts';
+import { SysfsError } from '../../../lib/host/sysfs.ts';
 import type { Logger } from '../../../lib/log.ts';
-import { mountPointsOf, usersOf } from './users.ts';
+import type { AgentPorts } from './ports.ts';
 
 /**
  * Takes an array away that is no longer ours. First its users are killed, so that nobody is told of a write that only
@@ -13,32 +9,30 @@ import { mountPointsOf, usersOf } from './users.ts';
  * kernel has alone. One call is one round; the caller comes back until it returns false.
  * @returns whether anything is left.
  */
-export async function fenceArray(name: string, log: Logger): Promise<boolean> {
+export async function fenceArray(
+  name: string,
+  { ports, log }: { readonly ports: AgentPorts; readonly log: Logger },
+): Promise<boolean> {
+  const { md, valves, nvme, users, sysfs } = ports;
   const array = md.readArray(name);
-  const devNo = readAttribute(`/sys/block/${name}/dev`);
+  const devNo = md.deviceNumber(name);
   if (array === undefined || devNo === undefined) return false;
-  const users = await usersOf(devNo, [`/dev/${name}`]);
-  for (const pid of users) {
-    try {
-      process.kill(pid, 'SIGKILL');
-    } catch {
-      // It has ended by itself.
-    }
-  }
-  if (users.length > 0) log.warn('fenced: killed the users of the array', { array: name, users });
-  for (const point of await mountPointsOf(devNo)) await run('umount', ['--lazy', point], { ok: [0, 1, 32] });
+  const pids = await users.list(devNo, [`/dev/${name}`]);
+  for (const pid of pids) users.kill(pid);
+  if (pids.length > 0) log.warn('fenced: killed the users of the array', { array: name, users: pids });
+  for (const point of await users.mountPoints(devNo)) await users.unmountLazily(point);
 
-  const valves = listValves(VALVE_PREFIX);
-  const controllers = listControllers(isReplicaNqn);
+  const found = [...valves.list(VALVE_PREFIX).values()];
+  const controllers = nvme.listControllers(isReplicaNqn);
   for (const member of array.members) {
-    const valve = [...valves.values()].find((found) => found.device === member.device);
+    const valve = found.find(({ device }) => device === member.device);
     if (!valve) continue;
     const below = valve.below[0];
-    const path = below === undefined ? undefined : readAttribute(`/sys/block/${below}/dev`);
-    await openValve(valve.name, path);
-    const nqn = below === undefined ? undefined : readAttribute(`/sys/block/${below}/device/subsysnqn`);
-    const controller = controllers.find((found) => found.nqn === nqn);
-    if (controller) await deleteController(controller.name);
+    const path = below === undefined ? undefined : sysfs.readAttribute(`/sys/block/${below}/dev`);
+    await valves.open(valve.name, path);
+    const nqn = below === undefined ? undefined : sysfs.readAttribute(`/sys/block/${below}/device/subsysnqn`);
+    const controller = controllers.find((candidate) => candidate.nqn === nqn);
+    if (controller) await nvme.deleteController(controller.name);
     if (member.state.has('blocked')) await md.unblockMember(name, member.device);
   }
   if (array.state === 'write-pending') await md.activate(name);
@@ -49,14 +43,9 @@ export async function fenceArray(name: string, log: Logger): Promise<boolean> {
     throw error;
   }
   for (const member of array.members) {
-    const valve = [...valves.values()].find((found) => found.device === member.device);
-    if (valve) await removeValve(valve.name);
+    const valve = found.find(({ device }) => device === member.device);
+    if (valve) await valves.remove(valve.name);
   }
   log.warn('fenced: the array is gone', { array: name });
   return false;
-}
-
-/** Names of the arrays of ours that the kernel has. */
-export function listArrays(prefix: string): string[] {
-  return listDirectory('/sys/block').filter((name) => name.startsWith(prefix) && md.readArray(name) !== undefined);
 }

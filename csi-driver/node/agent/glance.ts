@@ -1,21 +1,18 @@
 import { arrayStatePath, memberStatePath, parseWords } from '../../../lib/host/md.ts';
 import { controllerStatePath } from '../../../lib/host/nvme.ts';
-import { blockStatPath, OpenAttribute, parseBlockStat, type BlockStat } from '../../../lib/host/sysfs.ts';
+import { blockStatPath, parseBlockStat, type BlockStat, type HeldAttribute } from '../../../lib/host/sysfs.ts';
 import type { LegFacts } from './facts.ts';
 import type { LegTracker } from './tracker.ts';
 
 /** What md's array_state says while nothing waits for the agent. */
 const AT_EASE = new Set<string | undefined>(['active', 'active-idle', 'clean']);
 
-/** A file of the kernel's, held open. */
-type Attribute = Pick<OpenAttribute, 'read' | 'close'>;
-
 interface Leg {
   readonly tracker: LegTracker;
-  readonly controllerState: Attribute;
-  readonly memberState: Attribute;
-  readonly namespaceStat: Attribute;
-  readonly valveStat: Attribute;
+  readonly controllerState: HeldAttribute;
+  readonly memberState: HeldAttribute;
+  readonly namespaceStat: HeldAttribute;
+  readonly valveStat: HeldAttribute;
 }
 
 /**
@@ -24,7 +21,7 @@ interface Leg {
  * calm volume costs a few system calls; anything unusual asks for a full look, which decides.
  */
 export class Glance {
-  private readonly arrayState: Attribute;
+  private readonly arrayState: HeldAttribute;
   private readonly legs: readonly Leg[];
 
   /**
@@ -36,7 +33,7 @@ export class Glance {
     array: string,
     legs: readonly LegFacts[],
     tracker: (nqn: string) => LegTracker,
-    open: (path: string) => Attribute = (path) => new OpenAttribute(path),
+    open: (path: string) => HeldAttribute,
   ) {
     this.arrayState = open(arrayStatePath(array));
     this.legs = legs.map(({ nqn, controller, namespace, valve, member }) => ({

@@ -1,8 +1,7 @@
 import type { VolumeConnection } from '../../../lib/api/index.ts';
 import { hostId, hostNqn, LEG_HEADER_BYTES, valveName } from '../../../lib/api/names.ts';
-import { run } from '../../../lib/host/exec.ts';
-import { answersTcp, connectController, deleteController } from '../../../lib/host/nvme.ts';
-import { createValve, openValve, removeValve, swapValve } from '../../../lib/host/valve.ts';
+import { sleep } from '../../../lib/clock.ts';
+import type { Valve } from '../../../lib/host/valve.ts';
 import type { ExecuteContext } from './context.ts';
 import type { LegFacts } from './facts.ts';
 
@@ -12,7 +11,11 @@ const PROBE_MS = 1000;
 const RECONNECT_PAUSE_MS = 1000;
 
 /** Connects and disconnects take seconds when a node is gone; the loop goes on looking meanwhile. */
-export function inBackground(nqn: string, { memory, log }: ExecuteContext, work: () => Promise<void>): Promise<void> {
+export function inBackground(
+  nqn: string,
+  { memory, log, ports }: ExecuteContext,
+  work: () => Promise<void>,
+): Promise<void> {
   const leg = memory.leg(nqn);
   if (leg.busy) return Promise.resolve();
   leg.busy = true;
@@ -21,7 +24,7 @@ export function inBackground(nqn: string, { memory, log }: ExecuteContext, work:
       if (leg.connectError !== error.message)
         log.warn('leg: connect or disconnect failed', { leg: leg.replica, error: error.message });
       leg.connectError = error.message;
-      return new Promise((resolve) => setTimeout(resolve, RECONNECT_PAUSE_MS).unref());
+      return sleep(ports.clock, RECONNECT_PAUSE_MS);
     })
     .finally(() => {
       leg.busy = false;
@@ -29,12 +32,12 @@ export function inBackground(nqn: string, { memory, log }: ExecuteContext, work:
   return Promise.resolve();
 }
 
-export async function connectLeg(nqn: string, { memory, node, facts, log }: ExecuteContext): Promise<void> {
+export async function connectLeg(nqn: string, { memory, node, facts, log, ports }: ExecuteContext): Promise<void> {
   const leg = memory.leg(nqn);
-  if (!(await answersTcp(leg.address, leg.port, PROBE_MS)))
+  if (!(await ports.nvme.answersTcp(leg.address, leg.port, PROBE_MS)))
     throw new Error(`${leg.address}:${leg.port} does not answer`);
   const { keepAliveSeconds, fastIoFailSeconds } = pathTimeouts(facts.legTimeoutMs);
-  const name = await connectController({
+  const name = await ports.nvme.connectController({
     nqn,
     address: leg.address,
     port: leg.port,
@@ -56,19 +59,19 @@ export function pathTimeouts(legTimeoutMs: number): { keepAliveSeconds: number; 
   return { keepAliveSeconds: Math.min(5, third), fastIoFailSeconds: Math.min(5, third) };
 }
 
-export async function disconnectLeg(nqn: string, { facts, memory }: ExecuteContext): Promise<void> {
+export async function disconnectLeg(nqn: string, { facts, memory, ports }: ExecuteContext): Promise<void> {
   const leg = facts.legs.find((found) => found.nqn === nqn);
   if (leg?.valve) {
-    await openValve(leg.valve.name, leg.namespace?.devNo);
-    await removeValve(leg.valve.name);
+    await ports.valves.open(leg.valve.name, leg.namespace?.devNo);
+    await ports.valves.remove(leg.valve.name);
   }
-  if (leg?.controller) await deleteController(leg.controller.name);
+  if (leg?.controller) await ports.nvme.deleteController(leg.controller.name);
   if (!leg?.desired) memory.forget(nqn);
 }
 
-export async function swapLeg(leg: LegFacts, { connection }: ExecuteContext): Promise<void> {
+export async function swapLeg(leg: LegFacts, { connection, ports }: ExecuteContext): Promise<void> {
   if (!leg.namespace) return;
-  await swapValve(valveName(leg.nqn), legBytes(connection), leg.namespace.devNo);
+  await ports.valves.swap(valveName(leg.nqn), legBytes(connection), leg.namespace.devNo);
 }
 
 /** What of a leg md uses: the header and the volume. The LV may be larger by LVM's rounding. */
@@ -77,19 +80,12 @@ export const legBytes = (connection: VolumeConnection): number => LEG_HEADER_BYT
 /** A new valve over a leg that is no member of an array. */
 export async function freshValve(
   leg: LegFacts,
-  connection: VolumeConnection,
-): Promise<{ device: string; devNo: string }> {
+  { connection, ports }: ExecuteContext,
+): Promise<Pick<Valve, 'device' | 'devNo'>> {
   const { namespace } = leg;
   if (!namespace) throw new Error(`leg ${leg.replica} has no namespace`);
   if (namespace.sizeBytes < legBytes(connection)) {
     throw new Error(`leg ${leg.replica} has ${namespace.sizeBytes} bytes, but ${legBytes(connection)} are needed`);
   }
-  const name = valveName(leg.nqn);
-  await removeValve(name);
-  await createValve(name, legBytes(connection), namespace.devNo);
-  const devNo = (
-    await run('dmsetup', ['info', '-c', '--noheadings', '-o', 'major,minor', '--separator', ':', name])
-  ).stdout.trim();
-  const device = (await run('dmsetup', ['info', '-c', '--noheadings', '-o', 'blkdevname', name])).stdout.trim();
-  return { device, devNo };
+  return await ports.valves.make(valveName(leg.nqn), legBytes(connection), namespace.devNo);
 }

@@ -8,6 +8,7 @@ import type { Action, ConnectionFacts } from './facts.ts';
 import { Glance } from './glance.ts';
 import { VolumeMemory } from './memory.ts';
 import { observe, type HostFacts } from './observe.ts';
+import type { AgentPorts } from './ports.ts';
 import { isCalm, lookAgainMs, plan } from './plan.ts';
 import { EpochLostError } from './record.ts';
 import { connectionStatus, isUrgent } from './status.ts';
@@ -21,7 +22,7 @@ const FULL_LOOK_MS = 10_000;
 
 export interface LoopDependencies {
   readonly node: string;
-  readonly bootId: string;
+  readonly ports: AgentPorts;
   readonly volumes: Resource<ReplicatedVolume>;
   readonly connections: Resource<VolumeConnection>;
   readonly log: Logger;
@@ -78,25 +79,29 @@ export class VolumeLoop {
   /** Runs until stopped, or until nothing of the volume is left on this node. */
   async run(): Promise<void> {
     while (!this.stopping && !this.finished) {
-      const startedMs = performance.now();
+      const startedMs = this.nowMs();
       let intervalMs = 250;
       try {
         intervalMs = await this.tick();
       } catch (error) {
         this.failed('look', error);
       }
-      await this.pause(Math.max(20, intervalMs - (performance.now() - startedMs)));
+      await this.pause(Math.max(20, intervalMs - (this.nowMs() - startedMs)));
     }
     this.calm?.glance.close();
     await this.publishing;
   }
 
+  private nowMs(): number {
+    return this.deps.ports.clock.monotonicMs();
+  }
+
   private pause(ms: number): Promise<void> {
     if (this.stopping || this.finished) return Promise.resolve();
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms);
+      const cancel = this.deps.ports.clock.setTimeout(resolve, ms);
       this.wakeUp = () => {
-        clearTimeout(timer);
+        cancel();
         resolve();
       };
     });
@@ -111,12 +116,12 @@ export class VolumeLoop {
     this.calm = undefined;
     const facts = await observe({
       node: deps.node,
-      bootId: deps.bootId,
+      ports: deps.ports,
       connection: this.connection,
       volume: this.volume,
       host: deps.observeHost(),
       memory,
-      nowMs: performance.now(),
+      nowMs: this.nowMs(),
     });
     const planned = plan(facts);
     let failed = false;
@@ -127,15 +132,19 @@ export class VolumeLoop {
       }
     }
     if (!failed) memory.lastError = undefined;
-    if (!this.finished)
-      this.publish(connectionStatus(this.connection, facts, planned, memory, deps.bootId, new Date()));
+    if (!this.finished) this.publish(connectionStatus(this.connection, facts, planned, memory, deps.ports));
     // What is still to be reported keeps a volume under full looks, as only those report.
     const calm = !failed && this.publishing === undefined && isCalm(facts, planned);
     if (calm) {
       this.calm = {
-        glance: new Glance(arrayName(this.connection.spec.volumeUid), facts.legs, (nqn) => memory.leg(nqn).tracker),
+        glance: new Glance(
+          arrayName(this.connection.spec.volumeUid),
+          facts.legs,
+          (nqn) => memory.leg(nqn).tracker,
+          (path) => deps.ports.sysfs.open(path),
+        ),
         legTimeoutMs: facts.legTimeoutMs,
-        atMs: performance.now(),
+        atMs: this.nowMs(),
         objects: [this.connection, this.volume],
       };
     }
@@ -144,7 +153,7 @@ export class VolumeLoop {
 
   /** Whether a glance is enough: all was calm a moment ago, no object has changed since, and the kernel shows nothing new. */
   private isStillCalm({ glance, atMs, objects }: NonNullable<VolumeLoop['calm']>): boolean {
-    const nowMs = performance.now();
+    const nowMs = this.nowMs();
     if (nowMs - atMs > FULL_LOOK_MS || objects[0] !== this.connection || objects[1] !== this.volume) return false;
     return glance.stillCalm(nowMs);
   }
@@ -162,7 +171,7 @@ export class VolumeLoop {
       const found = await deps.volumes.get(name);
       this.volume = found?.metadata.uid === volumeUid ? newer(this.volume, found) : lost(this.connection, epoch);
     }
-    if (!connection) this.connection = deleted(this.connection);
+    if (!connection) this.connection = deleted(this.connection, deps.ports.clock.now());
   }
 
   private async act(action: Action, facts: ConnectionFacts): Promise<boolean> {
@@ -171,14 +180,13 @@ export class VolumeLoop {
     try {
       await execute(action, {
         node: deps.node,
-        bootId: deps.bootId,
+        ports: deps.ports,
         volumes: deps.volumes,
         connection: this.connection,
         volume,
         facts,
         memory,
         log: deps.log,
-        now: () => performance.now(),
         recorded: (accepted) => {
           this.volume = newer(this.volume, accepted);
         },
@@ -209,7 +217,7 @@ export class VolumeLoop {
 
   /** Writes the status beside the loop: a slow API server must not delay a decision about a leg. */
   private publish(status: NonNullable<VolumeConnection['status']>): void {
-    const nowMs = performance.now();
+    const nowMs = this.nowMs();
     const sinceMs = nowMs - this.publishedAtMs;
     const syncing = status.legs?.some((leg) => leg.sync) ?? false;
     const due = isUrgent(this.published, status) || sinceMs >= (syncing ? PROGRESS_MS : FIGURES_MS);
@@ -255,7 +263,7 @@ function lost({ spec }: VolumeConnection, epoch: number): ReplicatedVolume {
   } as unknown as ReplicatedVolume;
 }
 
-function deleted(connection: VolumeConnection): VolumeConnection {
+function deleted(connection: VolumeConnection, nowMs: number): VolumeConnection {
   if (connection.metadata.deletionTimestamp !== undefined) return connection;
-  return { ...connection, metadata: { ...connection.metadata, deletionTimestamp: new Date().toISOString() } };
+  return { ...connection, metadata: { ...connection.metadata, deletionTimestamp: new Date(nowMs).toISOString() } };
 }

@@ -1,14 +1,14 @@
 import type { ReplicatedVolume, VolumeConnection } from '../../../lib/api/index.ts';
 import { arrayName, devicePath, isReplicaNqn, valveName, VALVE_PREFIX } from '../../../lib/api/names.ts';
 import { parseDurationMs } from '../../../lib/api/duration.ts';
-import { readArray, type MdArray } from '../../../lib/host/md.ts';
-import { listControllers, listNamespaces, type NvmeController, type NvmeNamespace } from '../../../lib/host/nvme.ts';
-import { readAttribute, readBlockStat, readLink } from '../../../lib/host/sysfs.ts';
-import { listValves, valveStatus, type Valve } from '../../../lib/host/valve.ts';
+import type { MdArray } from '../../../lib/host/md.ts';
+import type { NvmeController, NvmeNamespace } from '../../../lib/host/nvme.ts';
+import { readBlockStat } from '../../../lib/host/sysfs.ts';
+import type { Valve } from '../../../lib/host/valve.ts';
 import type { ConnectionFacts, LegFacts } from './facts.ts';
 import { isHeldBack } from './glance.ts';
 import type { LegMemory, VolumeMemory } from './memory.ts';
-import { mountPointsOf } from './users.ts';
+import type { AgentPorts } from './ports.ts';
 
 type Leg = VolumeConnection['spec']['legs'][number];
 
@@ -19,17 +19,17 @@ export interface HostFacts {
   readonly valves: ReadonlyMap<string, Valve>;
 }
 
-export function observeHost(): HostFacts {
+export function observeHost({ nvme, valves }: AgentPorts): HostFacts {
   return {
-    controllers: listControllers(isReplicaNqn),
-    namespaces: listNamespaces(isReplicaNqn),
-    valves: listValves(VALVE_PREFIX),
+    controllers: nvme.listControllers(isReplicaNqn),
+    namespaces: nvme.listNamespaces(isReplicaNqn),
+    valves: valves.list(VALVE_PREFIX),
   };
 }
 
 export interface ObserveInput {
   readonly node: string;
-  readonly bootId: string;
+  readonly ports: AgentPorts;
   readonly connection: VolumeConnection;
   readonly volume: ReplicatedVolume | undefined;
   readonly host: HostFacts;
@@ -39,10 +39,11 @@ export interface ObserveInput {
 
 /** Gathers the facts of one volume: the record, the connection wanted, the kernel, and what the trackers remember. */
 export async function observe(input: ObserveInput): Promise<ConnectionFacts> {
-  const { connection, volume, memory, nowMs, node, bootId } = input;
+  const { connection, volume, memory, nowMs, node, ports } = input;
+  const { bootId } = ports;
   const { spec } = connection;
   const name = arrayName(spec.volumeUid);
-  const array = readArray(name);
+  const array = ports.md.readArray(name);
   const status = volume?.status;
   const inSync = status?.inSync ?? [];
   const releasing = connection.metadata.deletionTimestamp !== undefined;
@@ -58,7 +59,7 @@ export async function observe(input: ObserveInput): Promise<ConnectionFacts> {
       }),
     ),
   );
-  const devNo = releasing ? readAttribute(`/sys/block/${name}/dev`) : undefined;
+  const devNo = releasing ? ports.md.deviceNumber(name) : undefined;
   const running = array !== undefined && !['inactive', 'readonly'].includes(array.state);
   if (running) memory.startingSinceMs = undefined;
   else memory.startingSinceMs ??= nowMs;
@@ -72,8 +73,8 @@ export async function observe(input: ObserveInput): Promise<ConnectionFacts> {
     array,
     startingForMs: running ? 0 : nowMs - (memory.startingSinceMs ?? nowMs),
     // Only a release asks for them.
-    mountPoints: devNo !== undefined ? await mountPointsOf(devNo) : [],
-    linked: readLink(devicePath(spec.volume)) === `/dev/${name}`,
+    mountPoints: devNo !== undefined ? await ports.users.mountPoints(devNo) : [],
+    linked: ports.links.read(devicePath(spec.volume)) === `/dev/${name}`,
     legs,
     recordedElsewhere: inSync.filter((replica) => !memory.legs().some((leg) => leg.replica === replica)),
   };
@@ -121,16 +122,16 @@ interface LegContext extends ObserveInput {
 }
 
 async function observeLeg(leg: LegMemory, context: LegContext): Promise<LegFacts> {
-  const { host, array, nowMs } = context;
+  const { host, array, nowMs, ports } = context;
   const controller = host.controllers.find((found) => found.nqn === leg.nqn);
   const namespace = host.namespaces.get(leg.nqn);
   const valve = host.valves.get(valveName(leg.nqn));
   const member = valve && array?.members.find((found) => found.device === valve.device);
-  const waiting = valve ? (readBlockStat(valve.device)?.inFlight ?? 0) : 0;
-  const stat = namespace && readBlockStat(namespace.name);
+  const waiting = valve ? (readBlockStat(ports.sysfs, valve.device)?.inFlight ?? 0) : 0;
+  const stat = namespace && readBlockStat(ports.sysfs, namespace.name);
   const ended = leg.tracker.sample({ live: controller?.state === 'live', stat }, nowMs);
   if (namespace === undefined) leg.suspectPath = true;
-  const pathFailed = await isPathFailed(leg, valve, controller, isHeldBack(waiting, stat, ended));
+  const pathFailed = await isPathFailed(leg, { valve, controller }, isHeldBack(waiting, stat, ended), ports);
   if (!pathFailed) leg.pathRestored();
   return {
     replica: leg.replica,
@@ -156,16 +157,16 @@ async function observeLeg(leg: LegMemory, context: LegContext): Promise<LegFacts
 /** Asks device-mapper only when there is reason to: after the controller was away, or when I/O is held back in the valve. */
 async function isPathFailed(
   leg: LegMemory,
-  valve: Valve | undefined,
-  controller: NvmeController | undefined,
+  { valve, controller }: Pick<LegFacts, 'valve' | 'controller'>,
   heldBack: boolean,
+  { valves }: AgentPorts,
 ): Promise<boolean> {
   if (!valve || controller?.state !== 'live') {
     leg.suspectPath = true;
     return false;
   }
   if (!leg.suspectPath && !heldBack) return false;
-  const status = await valveStatus(valve.name);
+  const status = await valves.status(valve.name);
   leg.suspectPath = status?.pathFailed ?? false;
   return leg.suspectPath;
 }

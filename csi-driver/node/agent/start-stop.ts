@@ -1,5 +1,3 @@
-import { mkdir, rename, rm, symlink } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import {
   arrayName,
   bitmapChunkBytes,
@@ -7,20 +5,19 @@ import {
   LEG_BITMAP_SECTOR,
   LEG_HEADER_BYTES,
 } from '../../../lib/api/names.ts';
-import * as md from '../../../lib/host/md.ts';
-import { readAttribute } from '../../../lib/host/sysfs.ts';
 import { factsOf, record, type ExecuteContext } from './context.ts';
 import type { Action } from './facts.ts';
 import { freshValve } from './legs.ts';
 
 /** Starts the array from legs that the record names, and records what is missing before anything can be written. */
 export async function assemble(action: Extract<Action, { kind: 'Assemble' }>, context: ExecuteContext): Promise<void> {
-  const { connection, facts, log } = context;
+  const { connection, facts, log, ports } = context;
+  const { md, clock } = ports;
   const name = arrayName(connection.spec.volumeUid);
   const legs = action.nqns.map((nqn) => factsOf(nqn, context));
   if (facts.array) await md.stopArray(name);
   const members = [];
-  for (const [slot, leg] of legs.entries()) members.push({ ...(await freshValve(leg, connection)), slot });
+  for (const [slot, leg] of legs.entries()) members.push({ ...(await freshValve(leg, context)), slot });
   await md.assembleReadOnly({
     name,
     raidDisks: connection.spec.raidDisks,
@@ -37,7 +34,7 @@ export async function assemble(action: Extract<Action, { kind: 'Assemble' }>, co
     const unknown = started.filter((replica) => !inSync.includes(replica));
     if (unknown.length > 0) throw new Error(`refusing to start from ${unknown.join(', ')}: not in the in-sync set`);
     const missing = inSync.filter((replica) => !started.includes(replica));
-    const at = new Date().toISOString();
+    const at = new Date(clock.now()).toISOString();
     const reason = 'it could not be reached when the volume was attached';
     return {
       inSync: started,
@@ -51,21 +48,17 @@ export async function assemble(action: Extract<Action, { kind: 'Assemble' }>, co
   log.info('array started', { volume: connection.spec.volume, legs: started, resyncStart: action.resyncStart });
 }
 
-/** Points the stable path at the array, in one step, so that nobody ever finds it missing. */
-export async function link({ connection }: ExecuteContext): Promise<void> {
-  const path = devicePath(connection.spec.volume);
-  await mkdir(dirname(path), { recursive: true });
-  const next = `${path}.new`;
-  await rm(next, { force: true });
-  await symlink(`/dev/${arrayName(connection.spec.volumeUid)}`, next);
-  await rename(next, path);
+/** Points the stable path at the array. */
+export async function link({ connection, ports }: ExecuteContext): Promise<void> {
+  await ports.links.point(devicePath(connection.spec.volume), `/dev/${arrayName(connection.spec.volumeUid)}`);
 }
 
 /** Stops the array. It counts as clean only when no copy between in-sync legs was left to do. */
 export async function stop(context: ExecuteContext): Promise<void> {
-  const { connection, facts, log } = context;
+  const { connection, facts, log, ports } = context;
+  const { md } = ports;
   const name = arrayName(connection.spec.volumeUid);
-  const resynced = readAttribute(`/sys/block/${name}/md/resync_start`) === 'none';
+  const resynced = md.isResynced(name);
   const ran = facts.array !== undefined && !['inactive', 'readonly'].includes(facts.array.state);
   await md.stopArray(name);
   log.info('array stopped', { volume: connection.spec.volume, clean: ran && resynced });

@@ -2,6 +2,7 @@ import type { VolumeConnection } from '../../../lib/api/index.ts';
 import { devicePath } from '../../../lib/api/names.ts';
 import type { ConnectionFacts, LegFacts, Plan } from './facts.ts';
 import type { VolumeMemory } from './memory.ts';
+import type { AgentPorts } from './ports.ts';
 
 type Status = NonNullable<VolumeConnection['status']>;
 type LegStatus = NonNullable<Status['legs']>[number];
@@ -15,9 +16,9 @@ export function connectionStatus(
   facts: ConnectionFacts,
   plan: Plan,
   memory: VolumeMemory,
-  bootId: string,
-  now: Date,
+  { bootId, clock }: Pick<AgentPorts, 'bootId' | 'clock'>,
 ): Status {
+  const now = new Date(clock.now());
   const previous = connection.status;
   const { array } = facts;
   const legs = facts.legs.filter((leg) => leg.desired).map((leg) => legStatus(leg, facts, memory, previous, now));

@@ -1,4 +1,6 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
+import type { Exec } from '../../../lib/host/exec.ts';
+import type { DeviceUsers } from './ports.ts';
 
 /** A mount of a device as this process's mount namespace shows it. */
 export interface Mount {
@@ -20,8 +22,26 @@ function unescape(path: string): string {
   return path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 }
 
+/** The users of devices of this machine. */
+export function createDeviceUsers(exec: Exec): DeviceUsers {
+  return {
+    mountPoints: mountPointsOf,
+    list: usersOf,
+    kill(pid) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It has ended by itself.
+      }
+    },
+    async unmountLazily(mountPoint) {
+      await exec('umount', ['--lazy', mountPoint], { ok: [0, 1, 32] });
+    },
+  };
+}
+
 /** Where a device is mounted, seen from this process, innermost first. */
-export async function mountPointsOf(devNo: string): Promise<string[]> {
+async function mountPointsOf(devNo: string): Promise<string[]> {
   const mounts = parseMountInfo(await readFile('/proc/self/mountinfo', 'utf8'));
   return mounts
     .filter((mount) => mount.devNo === devNo)
@@ -33,7 +53,7 @@ export async function mountPointsOf(devNo: string): Promise<string[]> {
  * The processes that use a mounted or opened device: those whose own mount namespace (a container's) has it mounted,
  * and those of our namespace with an open file, a working directory or a mapping below one of its mount points.
  */
-export async function usersOf(devNo: string, devicePaths: readonly string[]): Promise<number[]> {
+async function usersOf(devNo: string, devicePaths: readonly string[]): Promise<number[]> {
   const mountPoints = await mountPointsOf(devNo);
   const below = (path: string): boolean =>
     devicePaths.includes(path) || mountPoints.some((point) => path === point || path.startsWith(`${point}/`));

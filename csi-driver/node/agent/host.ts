@@ -1,0 +1,54 @@
+import { mkdir, rename, rm, symlink } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { systemClock } from '../../../lib/clock.ts';
+import { run } from '../../../lib/host/exec.ts';
+import { createMd } from '../../../lib/host/md.ts';
+import { createNvmeHost } from '../../../lib/host/nvme.ts';
+import { hostSysfs, readAttribute, readLink } from '../../../lib/host/sysfs.ts';
+import { createValves } from '../../../lib/host/valve.ts';
+import type { AgentPorts, DeviceLinks } from './ports.ts';
+import { createDeviceUsers } from './users.ts';
+
+const MODULES = ['nvme-tcp', 'raid1', 'dm-multipath', 'dm-round-robin'];
+/** A direct read is of whole blocks. */
+const BLOCK_BYTES = 4096;
+
+/** The machine that this process runs on. */
+export function thisHost(): AgentPorts {
+  const bootId = readAttribute('/proc/sys/kernel/random/boot_id');
+  if (bootId === undefined) throw new Error('/proc/sys/kernel/random/boot_id is missing: is /proc mounted?');
+  return {
+    bootId,
+    clock: { ...systemClock, monotonicMs: () => performance.now() },
+    sysfs: hostSysfs,
+    md: createMd(hostSysfs),
+    nvme: createNvmeHost(hostSysfs),
+    valves: createValves(hostSysfs, run),
+    users: createDeviceUsers(run),
+    links,
+    async readDevice(device, offsetBytes, lengthBytes) {
+      // A child process, as a read of a leg may wait for as long as the leg is away.
+      const skip = offsetBytes / BLOCK_BYTES;
+      const count = Math.ceil(lengthBytes / BLOCK_BYTES);
+      const args = [`if=/dev/${device}`, `bs=${BLOCK_BYTES}`, `skip=${skip}`, `count=${count}`];
+      return (await run('dd', [...args, 'iflag=direct', 'status=none'], { encoding: 'latin1' })).stdout;
+    },
+    async prepare() {
+      for (const module of MODULES) await run('modprobe', [module]);
+    },
+  };
+}
+
+const links: DeviceLinks = {
+  read: readLink,
+  async point(path, target) {
+    await mkdir(dirname(path), { recursive: true });
+    const next = `${path}.new`;
+    await rm(next, { force: true });
+    await symlink(target, next);
+    await rename(next, path);
+  },
+  async remove(path) {
+    await rm(path, { force: true });
+  },
+};
