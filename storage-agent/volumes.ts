@@ -49,6 +49,8 @@ export function cacheVolumes(lvm: Lvm, now: () => number): { readonly lvm: Lvm; 
       activate: changing((...args) => lvm.activate(...args)),
       extend: changing((...args) => lvm.extend(...args)),
       addTag: changing((...args) => lvm.addTag(...args)),
+      changeTags: changing((...args) => lvm.changeTags(...args)),
+      rename: changing((...args) => lvm.rename(...args)),
       remove: changing((...args) => lvm.remove(...args)),
     },
   };

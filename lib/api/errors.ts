@@ -1,7 +1,7 @@
 /**
  * Every error that a person can cause or has to understand, with its title. docs/reference/errors.md explains each one (a
  * test holds the two together). HF0xx: input and API; HF1xx: placement; HF2xx: operator; HF3xx: storage-agent; HF4xx: CSI;
- * HF5xx: client agent. A code is never used again for something else.
+ * HF5xx: client agent; HF6xx: the command line. A code is never used again for something else.
  */
 export const errorCodes = {
   HF001: 'an object is not valid',
@@ -10,6 +10,8 @@ export const errorCodes = {
   HF004: 'a command-line option is not valid',
   HF005: 'the kubeconfig can not be used',
   HF006: 'the API server does not know the kind',
+  HF200: 'the storage nodes know more of a volume than the API server',
+  HF201: 'a forced start can not be carried out',
   HF300: 'a step on a storage node failed',
   HF301: 'a disk for a pool holds data',
   HF302: 'a disk for a pool is missing',
@@ -25,6 +27,9 @@ export const errorCodes = {
   HF312: 'there are logical volumes without a replica object',
   HF313: 'a pool is nearly full',
   HF314: 'an erased volume does not read as zeros',
+  HF315: 'a disk knows more than the API server',
+  HF316: 'the header of a leg can not be read',
+  HF317: 'there is no logical volume to take over',
   HF401: 'a CSI request is not valid',
   HF402: 'a StorageClass parameter is not valid',
   HF403: 'the size is out of range',
@@ -38,6 +43,10 @@ export const errorCodes = {
   HF411: 'the filesystem can not be made, checked or mounted',
   HF412: 'the path is taken by another mount',
   HF413: 'the volume is not there on this node',
+  HF500: 'a leg knows more than the API server',
+  HF600: 'there is no object of this name',
+  HF601: 'the loss of data was not accepted',
+  HF602: 'the volume can not be recovered',
 } as const;
 
 export type ErrorCode = keyof typeof errorCodes;

@@ -5,6 +5,8 @@ export type { VolumeReplica, VolumeReplicaSpec, VolumeReplicaStatus } from './ge
 export type { VolumeConnection, VolumeConnectionSpec, VolumeConnectionStatus } from './generated/volume-connection.ts';
 export type { Condition, ConditionStatus, DeepPartial, KubeObject, ObjectMeta, OwnerReference } from './meta.ts';
 export * from './names.ts';
+export { describeStamp, stampOf, standingOf } from './record-stamp.ts';
+export type { RecordStamp, Standing } from './record-stamp.ts';
 export { findCondition, isTrue, setCondition } from './conditions.ts';
 export type { ObservedCondition } from './conditions.ts';
 export { formatDuration, parseDurationMs } from './duration.ts';

@@ -102,7 +102,7 @@ export function logicalVolumeName(replicaUid: string): string {
   return `hf-${replicaUid}`;
 }
 
-/** LVM tags of a replica's logical volume: the disk itself says whose it is. */
+/** LVM tags without which a logical volume is not this replica's: the disk itself says whose it is. */
 export function logicalVolumeTags(volumeUid: string, replicaUid: string): string[] {
   return [LVM_TAG, `hf.volume=${volumeUid}`, `hf.replica=${replicaUid}`];
 }
@@ -139,7 +139,7 @@ export function valveName(nqn: string): string {
   return VALVE_PREFIX + nqn.slice(REPLICA_PREFIX.length).replaceAll(':', '-');
 }
 
-// Layout of a leg: sectors 0-15 are zero, then the write-intent bitmap, then (at 4 MiB) the data.
+// Layout of a leg: sectors 0-15 are its header (lib/host/leg-header.ts), then the write-intent bitmap, then (at 4 MiB) the data.
 
 /** What a leg keeps for itself in front of the data. */
 export const LEG_HEADER_BYTES = 4 * 1024 * 1024;

@@ -31,6 +31,8 @@ export interface BlockDevices {
   mappedBytes(devNo: string): Promise<number>;
   /** Whether anybody holds a device-mapper device open; without a look at a disk, so that a hanging one can't delay it. */
   isOpen(devNo: string): Promise<boolean>;
+  /** The first bytes of a device, past every cache. @param lengthBytes a multiple of 4096 */
+  readStart(device: string, lengthBytes: number): Promise<Buffer>;
   /** The offset of a byte that isn't zero among samples of the device, or undefined when all read as zeros. */
   firstNonZero(device: string): Promise<number | undefined>;
 }
@@ -238,6 +240,10 @@ export function createBlockDevices(exec: Exec): BlockDevices {
       const columns = ['--columns', '--noheadings', '--options', 'open'];
       const { stdout } = await exec('dmsetup', ['info', ...columns, ...deviceArgs(devNo)]);
       return parseOpenCount(stdout) > 0;
+    },
+    readStart: async (device, lengthBytes) => {
+      const args = [`if=${device}`, 'bs=4096', `count=${lengthBytes / 4096}`, 'iflag=direct', 'status=none'];
+      return Buffer.from((await exec('dd', args, { encoding: 'latin1' })).stdout, 'latin1');
     },
     firstNonZero: async (device) => {
       // BLKFLSBUF: without it the samples could come from the page cache instead of the volume.

@@ -75,7 +75,15 @@ export interface Lvm {
   activate(group: string, volume: string): Promise<void>;
   extend(group: string, volume: string, sizeBytes: number): Promise<void>;
   addTag(group: string, volume: string, tag: string): Promise<void>;
+  /** Adds and removes tags in one change of the metadata. */
+  changeTags(group: string, volume: string, change: TagChange): Promise<void>;
+  rename(group: string, volume: string, to: string): Promise<void>;
   remove(group: string, volume: string): Promise<void>;
+}
+
+export interface TagChange {
+  readonly add: readonly string[];
+  readonly remove: readonly string[];
 }
 
 /** LVM's output could not be understood. */
@@ -278,6 +286,14 @@ export function createLvm(options: LvmOptions): Lvm {
     },
     addTag: async (group, volume, tag) => {
       await call('lvchange', ['--addtag', tag, `${group}/${volume}`]);
+    },
+    changeTags: async (group, volume, { add, remove }) => {
+      if (add.length + remove.length === 0) return;
+      const removals = remove.flatMap((tag) => ['--deltag', tag]);
+      await call('lvchange', [...tagArgs(add), ...removals, `${group}/${volume}`]);
+    },
+    rename: async (group, volume, to) => {
+      await call('lvrename', [group, volume, to]);
     },
     remove: async (group, volume) => {
       await call('lvremove', ['--yes', `${group}/${volume}`]);

@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { findCondition, type StorageNode } from '../../lib/api/index.ts';
 import { Killed } from '../testing/crash.ts';
+import { encodeLegHeader } from '../../lib/host/leg-header.ts';
 import { FakeNode, REPLICA_UID, storageNode, volumeReplica } from '../testing/world.ts';
 import { cacheVolumes } from '../volumes.ts';
 import { poolGeometry } from './geometry.ts';
@@ -193,7 +194,11 @@ test('after a reboot the pool is activated', async () => {
 test('replicas on disk that the API does not know are named and kept', async () => {
   const node = new FakeNode().withPool();
   const lv = { group: 'hf-main', name: `hf-${REPLICA_UID}`, sizeBytes: 68 * MIB, pool: 'holdfast-pool' };
-  const tags = ['holdfast', `hf.replica=${REPLICA_UID}`];
+  const names = ['hf.volume-name=v', 'hf.name=v-r0', `hf.size=${64 * MIB}`, 'hf.lineage=2', 'hf.epoch=7:nqn.a'];
+  const tags = ['holdfast', `hf.replica=${REPLICA_UID}`, 'hf.volume=vol', ...names];
+  const record = { lineage: 2, epoch: 7, generation: 12, inSync: ['v-r0'] };
+  const header = { volume: 'v', volumeUid: 'vol', replica: 'v-r0', replicaUid: REPLICA_UID, ...record };
+  node.storage.starts.set(lv.name, encodeLegHeader(header, 0));
   node.storage.lvs.set(`hf-main/${lv.name}`, {
     ...lv,
     tags,
@@ -204,8 +209,24 @@ test('replicas on disk that the API does not know are named and kept', async () 
   await run(node);
   expect(findCondition(node.nodeStatus?.conditions, 'UnknownReplicas')).toMatchObject({
     status: 'True',
-    message: `HF312: no VolumeReplica has the UID of hf-main/hf-${REPLICA_UID}; they are kept`,
+    message: `HF312: no VolumeReplica has the UID of hf-main/hf-${REPLICA_UID}; they are kept, and holdfast recover can take them up`,
   });
+  expect(node.nodeStatus?.unknownReplicas).toEqual([
+    {
+      logicalVolume: `hf-main/${lv.name}`,
+      pool: 'main',
+      volume: 'v',
+      volumeUid: 'vol',
+      replica: 'v-r0',
+      replicaUid: REPLICA_UID,
+      sizeBytes: 64 * MIB,
+      provisioning: 'Thin',
+      lineage: 2,
+      epoch: 7,
+      host: 'nqn.a',
+      record,
+    },
+  ]);
   expect(node.storage.lvs.size).toBe(2);
   node.replica = volumeReplica();
   await run(node);

@@ -3,7 +3,8 @@ import { describeError } from '../../lib/log.ts';
 import type { Ports } from '../ports.ts';
 import type { VolumeCache } from '../volumes.ts';
 import { setUpPools } from './setup.ts';
-import { nodeStatus, unknownReplicas } from './status.ts';
+import { nodeStatus } from './status.ts';
+import { createUnknownFinder } from './unknown.ts';
 
 /** How often capacity is looked at. */
 const REFRESH_MS = 10_000;
@@ -23,6 +24,7 @@ export interface NodeLoop {
 export function createNodeLoop(ports: Ports, volumes: VolumeCache, options: NodeLoopOptions): NodeLoop {
   let isPrepared = false;
   let usable: string | undefined;
+  const findUnknown = createUnknownFinder(ports);
 
   const prepareTarget = async (): Promise<string | undefined> => {
     if (isPrepared) return undefined;
@@ -47,11 +49,14 @@ export function createNodeLoop(ports: Ports, volumes: VolumeCache, options: Node
         usable = now;
         options.onPoolsChanged();
       }
-      const known = new Set(ports.api.cachedReplicas().map((replica) => replica.metadata.uid ?? ''));
+      // What an object is about to take over is no more unknown than what has its own.
+      const known = new Set(
+        ports.api.cachedReplicas().flatMap(({ metadata, spec }) => [metadata.uid ?? '', spec.adopt?.replicaUid ?? '']),
+      );
       const facts = {
         outcomes,
         targetProblem,
-        unknownReplicas: unknownReplicas(await volumes.get(), known),
+        unknownReplicas: await findUnknown(node, await volumes.get(), known),
         agentVersion: options.agentVersion,
         bootId: ports.bootId,
       };

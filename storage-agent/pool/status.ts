@@ -1,38 +1,24 @@
 import {
   formatBytes,
-  LVM_TAG,
   setCondition,
   type ObservedCondition,
   type StorageNode,
   type StorageNodeStatus,
 } from '../../lib/api/index.ts';
-import type { LvmVolume } from '../../lib/host/lvm.ts';
 import type { PoolOutcome } from './setup.ts';
+import type { UnknownReplica } from './unknown.ts';
+
+/** The API takes this many. */
+const MOST_UNKNOWN = 512;
 
 /** What the status of a node is made from. */
 export interface NodeFacts {
   readonly outcomes: readonly PoolOutcome[];
   /** Why the NVMe target doesn't work, or undefined when it does. */
   readonly targetProblem: string | undefined;
-  readonly unknownReplicas: readonly string[];
+  readonly unknownReplicas: readonly UnknownReplica[];
   readonly agentVersion: string;
   readonly bootId: string;
-}
-
-const REPLICA_TAG = 'hf.replica=';
-
-/**
- * Logical volumes that carry our tags and whose replica isn't in the API: perhaps the API server was restored from a
- * backup. They are never erased by guess, only named.
- */
-export function unknownReplicas(volumes: readonly LvmVolume[], knownUids: ReadonlySet<string>): string[] {
-  return volumes
-    .filter((volume) => volume.tags.includes(LVM_TAG))
-    .filter((volume) =>
-      volume.tags.some((tag) => tag.startsWith(REPLICA_TAG) && !knownUids.has(tag.slice(REPLICA_TAG.length))),
-    )
-    .map((volume) => `${volume.group}/${volume.name}`)
-    .sort();
 }
 
 function readyCondition(facts: NodeFacts): ObservedCondition {
@@ -64,12 +50,12 @@ function warningCondition(facts: NodeFacts): ObservedCondition {
 }
 
 function unknownCondition(facts: NodeFacts): ObservedCondition {
-  const { unknownReplicas: names } = facts;
+  const names = facts.unknownReplicas.map(({ logicalVolume }) => logicalVolume);
   if (names.length === 0) {
     const message = 'every replica on disk has its object';
     return { type: 'UnknownReplicas', status: 'False', reason: 'NoneFound', message };
   }
-  const message = `HF312: no VolumeReplica has the UID of ${names.join(', ')}; they are kept`;
+  const message = `HF312: no VolumeReplica has the UID of ${names.join(', ')}; they are kept, and holdfast recover can take them up`;
   return { type: 'UnknownReplicas', status: 'True', reason: 'ReplicasWithoutObject', message };
 }
 
@@ -89,6 +75,7 @@ export function nodeStatus(node: StorageNode, facts: NodeFacts, now: Date): Stor
       provisioned: sum((figures) => figures.provisionedBytes),
     },
     pools,
+    unknownReplicas: facts.unknownReplicas.slice(0, MOST_UNKNOWN).map((each) => ({ ...each })),
     conditions: observed.reduce(
       (conditions, condition) => setCondition(conditions, { ...condition, observedGeneration: generation }, now),
       node.status?.conditions ?? [],

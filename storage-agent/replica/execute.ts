@@ -29,6 +29,13 @@ export async function executeAction(ports: Ports, replica: ReplicaFacts, action:
     case 'activate-volume':
       await lvm.activate(action.group, action.name);
       return;
+    case 'adopt-volume':
+      log.info('taking over the logical volume', { ...fields, volume: `${action.group}/${action.from}` });
+      await lvm.rename(action.group, action.from, action.name);
+      return;
+    case 'label-volume':
+      await lvm.changeTags(action.group, action.name, action.change);
+      return;
     case 'extend-volume':
       await lvm.extend(action.group, action.name, action.sizeBytes);
       // Should we die before this, the client's own rescan makes the kernel look again (nvmet_execute_identify).

@@ -9,6 +9,7 @@ export interface FreshFacts {
   readonly replica: ReplicaFacts | undefined;
   readonly record: RecordFacts;
   readonly volume: LvmVolume | undefined;
+  readonly adoptable: LvmVolume | undefined;
   /** Groups in which LVM has a volume of the replica's name; undefined when the pool can't be read or wasn't asked for. */
   readonly groups: readonly string[] | undefined;
 }
@@ -34,7 +35,19 @@ export function guard(action: Action, planned: ReplicaFacts, fresh: FreshFacts):
         return `the epoch moved from ${planned.epoch} to ${replica.epoch}`;
       }
       return undefined;
+    case 'adopt-volume': {
+      const { adoptable } = fresh;
+      if (replica.state !== 'Active' || replica.adopt === undefined) return 'it takes over no volume';
+      if (adoptable === undefined || volume !== undefined) return 'its logical volume was taken over already';
+      if (adoptable.open === true) return 'the logical volume that it takes over is in use';
+      return logicalVolumeTags(replica.adopt.volumeUid, replica.adopt.replicaUid).every((tag) =>
+        adoptable.tags.includes(tag),
+      )
+        ? undefined
+        : 'the logical volume that it takes over carries another name';
+    }
     case 'create-volume':
+      if (replica.adopt !== undefined) return 'it takes over a volume, and an empty one must not take its place';
       if (replica.state !== 'Active') return 'it became an orphan';
       if (replica.wasReady) return 'it was ready before, so an empty volume must not take its place';
       if (record.state === 'gone') return 'its volume is gone';
@@ -62,6 +75,13 @@ export function guard(action: Action, planned: ReplicaFacts, fresh: FreshFacts):
     case 'activate-volume':
     case 'extend-volume':
       return undefined;
+    case 'label-volume':
+      // A tag tells of what is so by the object as it is now, never as it was.
+      if (replica.state !== 'Active') return 'it became an orphan';
+      if (replica.epoch !== planned.epoch || replica.hostNqn !== planned.hostNqn) {
+        return `the epoch moved from ${planned.epoch} to ${replica.epoch}`;
+      }
+      return replica.lineage < planned.lineage ? 'what was read is older than what was planned on' : undefined;
   }
 }
 

@@ -2,6 +2,7 @@ import {
   logicalVolumeName,
   LVM_TAG,
   replicaNqn,
+  stampOf,
   STORAGE_AGENT_FINALIZER,
   THIN_POOL_NAME,
   volumeGroupName,
@@ -9,13 +10,15 @@ import {
   type StorageNode,
   type VolumeReplica,
 } from '../../lib/api/index.ts';
+import { decodeLegHeader, LEG_SLOTS_BYTES } from '../../lib/host/leg-header.ts';
 import type { LvmVolume } from '../../lib/host/lvm.ts';
 import type { Listener } from '../../lib/host/nvmet.ts';
 import type { Ports } from '../ports.ts';
 import type { VolumeCache } from '../volumes.ts';
 import type { FreshFacts } from './guard.ts';
+import { contradiction, identityOf } from './identity.ts';
 import type { Action, ExportWorld } from './plan.ts';
-import type { PoolFacts, RecordFacts, ReplicaFacts, ReplicaWorld } from './world.ts';
+import type { ExportFacts, LegFacts, PoolFacts, RecordFacts, ReplicaFacts, ReplicaWorld } from './world.ts';
 
 /** The facts of a replica's object. */
 export function replicaFacts(object: VolumeReplica): ReplicaFacts {
@@ -31,6 +34,8 @@ export function replicaFacts(object: VolumeReplica): ReplicaFacts {
     state: spec.state,
     hostNqn: spec.hostNqn,
     epoch: spec.epoch,
+    lineage: spec.lineage,
+    adopt: spec.adopt,
     deleting: metadata.deletionTimestamp !== undefined,
     hasFinalizer: metadata.finalizers?.includes(STORAGE_AGENT_FINALIZER) ?? false,
     wasReady: status?.fencedEpoch !== undefined || status?.nqn !== undefined,
@@ -81,9 +86,17 @@ export async function observeExport(ports: Ports, name: string): Promise<ExportW
   const object = ports.api.cachedReplica(name);
   if (object === undefined) return undefined;
   const replica = replicaFacts(object);
-  const nqn = replicaNqn(replica.uid, ports.bootId);
+  const [own, former] = await Promise.all([
+    exportFacts(ports, replica.uid),
+    replica.adopt === undefined ? undefined : exportFacts(ports, replica.adopt.replicaUid),
+  ]);
+  return { replica, ...own, former };
+}
+
+async function exportFacts(ports: Ports, uid: string): Promise<ExportFacts> {
+  const nqn = replicaNqn(uid, ports.bootId);
   const [subsystem, presence] = await Promise.all([ports.nvmet.observe(nqn), ports.nvmet.presence(nqn)]);
-  return { replica, nqn, subsystem, presence };
+  return { nqn, subsystem, presence };
 }
 
 /** Looks at all the rest that concerns the replica. */
@@ -99,15 +112,29 @@ export async function observeReplica(ports: Ports, volumes: VolumeCache, seen: E
     ? recordFacts(await ports.api.readVolume(replica.volume), replica)
     : { state: 'unread' };
   const devNo = volume?.devNo;
+  const devicePath = devNo === undefined ? undefined : await ports.disks.pathOf(devNo);
+  const willExport = replica.hostNqn !== '' && seen.subsystem === undefined;
+  const isContradicted = volume !== undefined && contradiction(replica, identityOf(volume.tags)) !== undefined;
+  const needsLeg = replica.state === 'Active' && (willExport || isContradicted);
   return {
     ...seen,
     record,
     pool,
     volume,
-    devicePath: devNo === undefined ? undefined : await ports.disks.pathOf(devNo),
+    adoptable: replica.adopt === undefined ? undefined : findVolume(pool, replica.adopt.replicaUid, list),
+    leg: needsLeg && devicePath !== undefined ? await legFacts(ports, replica, devicePath) : undefined,
+    devicePath,
     inUse: presence === 'unknown' && devNo !== undefined ? await ports.disks.isOpen(devNo) : undefined,
     listeners: listenersOf(node),
   };
+}
+
+/** The disk first, the record after it: the record is written to the API server before it is written to the legs. */
+async function legFacts(ports: Ports, replica: ReplicaFacts, devicePath: string): Promise<LegFacts> {
+  const decoded = decodeLegHeader(await ports.disks.readStart(devicePath, LEG_SLOTS_BYTES));
+  const volume = await ports.api.readVolume(replica.volume);
+  const isOurs = volume !== undefined && volume.metadata.uid === replica.volumeUid;
+  return { decoded, record: stampOf((isOurs ? volume.status : undefined) ?? {}) };
 }
 
 /** Effects that may make or destroy data: they hang on the volume's record ... */
@@ -119,6 +146,7 @@ const NEEDS_RECORD: ReadonlySet<Action['kind']> = new Set([
 ]);
 /** ... and on what LVM says right now. */
 const NEEDS_VOLUME: ReadonlySet<Action['kind']> = new Set([
+  'adopt-volume',
   'allocate-volume',
   'erase-volume',
   'remove-volume',
@@ -149,6 +177,7 @@ export async function readFreshFacts(
     replica: isSame ? replicaFacts(object) : undefined,
     record: record ?? { state: 'unread' },
     volume: findVolume(pool, planned.uid, list),
+    adoptable: planned.adopt === undefined ? undefined : findVolume(pool, planned.adopt.replicaUid, list),
     groups: pool.state === 'ready' ? named.map((each) => each.group) : undefined,
   };
 }

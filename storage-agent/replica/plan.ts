@@ -1,13 +1,17 @@
 import {
+  describeStamp,
   legSizeBytes,
   logicalVolumeName,
   logicalVolumeTags,
   replicaModel,
   replicaSerial,
+  standingOf,
   THIN_POOL_NAME,
   type ErrorCode,
 } from '../../lib/api/index.ts';
 import type { ExportSpec, Listener } from '../../lib/host/nvmet.ts';
+import type { TagChange } from '../../lib/host/lvm.ts';
+import { adoptionChange, contradiction, epochChange, identityOf, labelChange, labelTags } from './identity.ts';
 import { allocatedBytes, epochOfModel, ERASED_TAG, type ReplicaWorld } from './world.ts';
 
 /** One effect on this node or on the replica's object. Each may be done again after a crash at any point in it. */
@@ -22,6 +26,9 @@ export type Action =
       readonly sizeBytes: number;
       readonly tags: readonly string[];
     }
+  /** Gives the logical volume of a lost object the name that it has under this one. */
+  | { readonly kind: 'adopt-volume'; readonly group: string; readonly from: string; readonly name: string }
+  | { readonly kind: 'label-volume'; readonly group: string; readonly name: string; readonly change: TagChange }
   | { readonly kind: 'activate-volume'; readonly group: string; readonly name: string }
   | {
       readonly kind: 'extend-volume';
@@ -60,6 +67,8 @@ export interface StatusIntent {
   readonly message: string;
   /** The export (or its absence) is right: the epoch may be reported as fenced. */
   readonly fencedEpoch?: number;
+  /** The disk knows better than the object or the record: neither exported nor reported as fenced. */
+  readonly conflict?: boolean;
 }
 
 /** The next step for a replica: one effect, or nothing more to do for now. */
@@ -76,6 +85,11 @@ function wait(message: string, code?: ErrorCode, phase: StatusIntent['phase'] = 
   return { next: 'rest', status: { phase, message, ...(code === undefined ? {} : { code }) }, again: true };
 }
 
+function conflict(what: string): Plan {
+  const message = `${what}; was the API server restored from an old backup? Nothing is exported; see holdfast recover`;
+  return { next: 'rest', status: { phase: 'Failed', code: 'HF315', message, conflict: true }, again: true };
+}
+
 /**
  * Decides the next step for a replica from one look at the world. Pure: the same world gives the same step, and the
  * steps, done one after another, end in `rest`.
@@ -85,7 +99,7 @@ export function planReplica(world: ReplicaWorld): Plan {
 }
 
 /** What the kernel's target alone says, before LVM is asked: LVM waits for disks and locks, fencing must not. */
-export type ExportWorld = Pick<ReplicaWorld, 'replica' | 'nqn' | 'subsystem' | 'presence'>;
+export type ExportWorld = Pick<ReplicaWorld, 'replica' | 'nqn' | 'subsystem' | 'presence' | 'former'>;
 
 type FencingWorld = ExportWorld & Pick<ReplicaWorld, 'devicePath' | 'volume' | 'inUse'>;
 
@@ -121,8 +135,8 @@ function planFencing(world: FencingWorld): Plan | undefined {
   if (subsystem !== undefined && !isRight(world)) {
     const standing = epochOfModel(subsystem.model);
     if (standing !== undefined && standing > replica.epoch) {
-      // What was read is older than what stands; the epoch never falls, so a newer object is on its way.
-      return wait(`epoch ${standing} is exported already and the object still says ${replica.epoch}`);
+      // A newer object is on its way, or the API server has forgotten it; the client that has it goes on meanwhile.
+      return conflict(`the object says epoch ${replica.epoch}, and epoch ${standing} is exported`);
     }
     const why = standing === undefined ? 'a half-made export' : `the export of epoch ${standing}`;
     return act({ kind: 'fence', nqn, why }, 'Pending', `removing ${why}`);
@@ -139,7 +153,23 @@ function planFencing(world: FencingWorld): Plan | undefined {
 }
 
 function planActive(world: ReplicaWorld): Plan {
-  return planFencing(world) ?? planVolume(world) ?? planExport(world);
+  return planFencing(world) ?? planFormer(world) ?? planVolume(world) ?? planLabels(world) ?? planExport(world);
+}
+
+/** Given a volume that was exported under a lost object, Then that export goes first: its host is a former host. */
+function planFormer({ former, volume, adoptable }: ReplicaWorld): Plan | undefined {
+  if (former === undefined) return undefined;
+  const why = 'the export of an object that is lost';
+  if (former.subsystem !== undefined) {
+    return act({ kind: 'fence', nqn: former.nqn, why }, 'Pending', `removing ${why}`);
+  }
+  if (former.presence !== 'draining') return undefined;
+  const devNo = (adoptable ?? volume)?.devNo;
+  return act(
+    { kind: 'await-drain', nqn: former.nqn, devNo },
+    'Pending',
+    "waiting for the former host's controllers to go",
+  );
 }
 
 /** Given an active replica, Then its logical volume exists, is active, large enough and (when thick) allocated. */
@@ -150,14 +180,27 @@ function planVolume(world: ReplicaWorld): Plan | undefined {
   const tags = logicalVolumeTags(replica.volumeUid, replica.uid);
   // A live export goes on whatever LVM says about the pool just now.
   if (pool.state === 'unavailable') return subsystem === undefined ? wait(pool.why, 'HF304') : undefined;
+  if (volume === undefined && replica.adopt !== undefined) {
+    const from = logicalVolumeName(replica.adopt.replicaUid);
+    if (world.adoptable !== undefined) {
+      return act({ kind: 'adopt-volume', group: pool.group, from, name }, 'Pending', `taking over ${from}`);
+    }
+    return wait(`there is no logical volume ${pool.group}/${from} to take over`, 'HF317', 'Failed');
+  }
   if (volume === undefined) {
     if (replica.wasReady || (record.state === 'names' && record.inSync)) {
       const message = `the logical volume ${pool.group}/${name} is gone; its data is lost here, and an empty one must not take its place`;
       return wait(message, 'HF307', 'Failed');
     }
     if (record.state === 'gone') return wait(`there is no ReplicatedVolume "${replica.volume}" with this UID`);
-    const create = { group: pool.group, pool: THIN_POOL_NAME, name, sizeBytes, tags };
+    const create = { group: pool.group, pool: THIN_POOL_NAME, name, sizeBytes, tags: [...tags, ...labelTags(replica)] };
     return act({ kind: 'create-volume', ...create }, 'Pending', 'creating the logical volume');
+  }
+  const former = replica.adopt && logicalVolumeTags(replica.adopt.volumeUid, replica.adopt.replicaUid);
+  const adoption = adoptionChange(replica, volume);
+  if (adoption !== undefined && former?.every((tag) => volume.tags.includes(tag)) === true) {
+    const label = { group: pool.group, name, change: adoption };
+    return act({ kind: 'label-volume', ...label }, 'Pending', 'taking over the logical volume');
   }
   if (tags.some((tag) => !volume.tags.includes(tag))) {
     const message = `the logical volume ${pool.group}/${name} has the tags "${volume.tags.join(',')}" where "${tags.join(',')}" were expected`;
@@ -179,6 +222,57 @@ function planVolume(world: ReplicaWorld): Plan | undefined {
     return act({ kind: 'allocate-volume', group: pool.group, name, ...range }, 'Pending', 'allocating all blocks');
   }
   return undefined;
+}
+
+/**
+ * Given a logical volume, Then its tags contradict nothing that the object says, and tell all of it; and before it is
+ * exported anew, the record in front of its data is none that the API server has forgotten, and its tags say to whom and
+ * under which epoch it goes.
+ */
+function planLabels(world: ReplicaWorld): Plan | undefined {
+  const { replica, pool, volume } = world;
+  if (volume === undefined || pool.state === 'unavailable') return undefined;
+  const what = contradiction(replica, identityOf(volume.tags));
+  if (what !== undefined) return conflict(what);
+  const place = { group: pool.group, name: volume.name };
+  const labels = labelChange(replica, volume);
+  if (labels !== undefined) {
+    return act({ kind: 'label-volume', ...place, change: labels }, 'Pending', 'labelling the logical volume');
+  }
+  if (replica.hostNqn === '') return undefined;
+  const objection = planLeg(world);
+  if (objection !== undefined) return objection;
+  const epoch = epochChange(replica, volume);
+  return epoch && act({ kind: 'label-volume', ...place, change: epoch }, 'Pending', `labelling epoch ${replica.epoch}`);
+}
+
+/** Why a replica that is about to be exported must not be, by the header of its leg. */
+function planLeg({ replica, leg, devicePath }: ReplicaWorld): Plan | undefined {
+  if (leg === undefined) return undefined;
+  const { decoded, record } = leg;
+  switch (decoded.state) {
+    case 'blank':
+      return undefined;
+    case 'damaged':
+      return wait(
+        `the header of the leg (${devicePath ?? 'no device'}) can't be read: ${decoded.why}`,
+        'HF316',
+        'Failed',
+      );
+    case 'record': {
+      const { header } = decoded;
+      const isOwn =
+        [replica.uid, replica.adopt?.replicaUid].includes(header.replicaUid) &&
+        [replica.volumeUid, replica.adopt?.volumeUid].includes(header.volumeUid);
+      if (!isOwn) {
+        const message = `the header in front of its data is that of replica ${header.replica} (${header.replicaUid}) of volume ${header.volume} (${header.volumeUid})`;
+        return wait(message, 'HF308', 'Failed');
+      }
+      const standing = standingOf(header, record);
+      if (standing === 'same' || standing === 'behind') return undefined;
+      return conflict(`the API server has ${describeStamp(record)}, the disk knows ${describeStamp(header)}`);
+    }
+  }
 }
 
 function ready(world: ReplicaWorld): Plan {

@@ -93,7 +93,15 @@ describe('a new replica', () => {
     await node.run();
     expect(lv(node)).toMatchObject({
       sizeBytes: 68 * MIB,
-      tags: ['holdfast', `hf.volume=${node.replica?.spec.volumeUid}`, `hf.replica=${REPLICA_UID}`],
+      tags: [
+        'holdfast',
+        `hf.volume=${node.replica?.spec.volumeUid}`,
+        `hf.replica=${REPLICA_UID}`,
+        'hf.volume-name=v',
+        'hf.name=v-r0',
+        `hf.size=${64 * MIB}`,
+        'hf.lineage=1',
+      ],
     });
     expect(node.replica?.status).toMatchObject({
       phase: 'Ready',

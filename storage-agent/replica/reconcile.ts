@@ -32,7 +32,7 @@ export function createReplicaLoop(ports: Ports, volumes: VolumeCache): ReplicaLo
   const write = async (world: ReplicaWorld, intent: StatusIntent): Promise<void> => {
     const { name } = world.replica;
     const before = ports.api.cachedReplica(name)?.status;
-    const after = nextStatus(world, intent, before, ports.bootId);
+    const after = nextStatus(world, intent, before, ports.bootId, new Date(ports.now()));
     const sinceMs = ports.now() - (lastWriteMs.get(name) ?? Number.NEGATIVE_INFINITY);
     if (!isWorthWriting(before, after, sinceMs)) return;
     await ports.api.writeReplicaStatus(name, after);
@@ -49,9 +49,8 @@ export function createReplicaLoop(ports: Ports, volumes: VolumeCache): ReplicaLo
     // An error of ours starts with its code already.
     const message = messageOf({ message: error instanceof HoldfastError ? text : `HF300: ${text}` });
     if (before.message === message) return;
-    const { conditions: _, ...kept } = before;
     try {
-      await ports.api.writeReplicaStatus(name, { ...kept, phase: kept.phase ?? 'Pending', message });
+      await ports.api.writeReplicaStatus(name, { ...before, phase: before.phase ?? 'Pending', message });
     } catch (writing) {
       // What went wrong first is what counts; the loop comes back for both.
       ports.log.warn('the error could not be written to the status', { replica: name, error: describeError(writing) });
@@ -66,12 +65,21 @@ export function createReplicaLoop(ports: Ports, volumes: VolumeCache): ReplicaLo
     const world = await observeReplica(ports, volumes, seen);
     const plan = planReplica(world);
     if (plan.next === 'rest') {
+      // Our cache may be behind; only what the API server says now contradicts the disk.
+      if (plan.status.conflict === true && (await isOutdated(replica))) return { requeueAfterMs: REFUSED_AGAIN_MS };
       await write(world, plan.status);
       if (!plan.again) return {};
       return { requeueAfterMs: replica.state === 'Orphan' ? ORPHAN_AGAIN_MS : AGAIN_MS };
     }
     if (LONG.has(plan.action.kind)) await write(world, plan.status);
     return await carryOut(replica, plan.action);
+  };
+
+  const isOutdated = async (seen: ReplicaFacts): Promise<boolean> => {
+    const object = await ports.api.readReplica(seen.name);
+    if (object === undefined || object.metadata.uid !== seen.uid) return true;
+    const { epoch, hostNqn, lineage } = object.spec;
+    return epoch !== seen.epoch || hostNqn !== seen.hostNqn || lineage !== seen.lineage;
   };
 
   const carryOut = async (replica: ReplicaFacts, action: Action): Promise<{ requeueAfterMs?: number } | undefined> => {

@@ -1,4 +1,7 @@
-import type { VolumeReplicaStatus } from '../../lib/api/index.ts';
+import { isDeepStrictEqual } from 'node:util';
+import { setCondition, type Condition, type VolumeReplicaStatus } from '../../lib/api/index.ts';
+import type { DecodedLeg } from '../../lib/host/leg-header.ts';
+import { identityOf } from './identity.ts';
 import type { StatusIntent } from './plan.ts';
 import type { ReplicaWorld } from './world.ts';
 
@@ -31,14 +34,17 @@ export function nextStatus(
   intent: StatusIntent,
   before: VolumeReplicaStatus | undefined,
   bootId: string,
+  now: Date,
 ): VolumeReplicaStatus {
-  const { conditions: _, ...kept } = before ?? {};
+  const kept = before ?? {};
   const used = usedBytes(world) ?? kept.usedBytes;
   const status: VolumeReplicaStatus = {
     ...kept,
     phase: intent.phase,
     message: messageOf(intent),
     ...(used === undefined ? {} : { usedBytes: used }),
+    ...diskStatus(world, kept),
+    conditions: consistent(world, intent, kept.conditions, now),
   };
   if (intent.fencedEpoch === undefined) return status;
   const listener = world.listeners[0];
@@ -51,6 +57,41 @@ export function nextStatus(
   };
 }
 
+/** What the disk knows. The record in front of the data is kept from the last look at it. */
+function diskStatus({ volume, leg }: ReplicaWorld, kept: VolumeReplicaStatus): Pick<VolumeReplicaStatus, 'disk'> {
+  if (volume === undefined) return {};
+  const { lineage, epoch, host } = identityOf(volume.tags);
+  const record = leg === undefined ? kept.disk?.record : recordOf(leg.decoded);
+  return {
+    disk: { lineage, epoch, ...(host === undefined ? {} : { host }), ...(record === undefined ? {} : { record }) },
+  };
+}
+
+/** The record that a leg carries, as the API tells it. */
+export function recordOf(decoded: DecodedLeg): RecordStatus | undefined {
+  if (decoded.state !== 'record') return undefined;
+  const { lineage, epoch, generation, inSync } = decoded.header;
+  return { lineage, epoch, generation, inSync: [...inSync] };
+}
+
+type RecordStatus = NonNullable<NonNullable<VolumeReplicaStatus['disk']>['record']>;
+
+/** Whether object and disk agree. Without a look at the disk nothing is said that was not said before. */
+function consistent(
+  { volume }: ReplicaWorld,
+  intent: StatusIntent,
+  before: readonly Condition[] | undefined,
+  now: Date,
+): Condition[] {
+  if (intent.conflict === true) {
+    const message = messageOf(intent);
+    return setCondition(before, { type: 'Consistent', status: 'False', reason: 'DiskKnowsBetter', message }, now);
+  }
+  if (volume === undefined || intent.fencedEpoch === undefined) return [...(before ?? [])];
+  const message = 'the disk knows nothing later than the object';
+  return setCondition(before, { type: 'Consistent', status: 'True', reason: 'Agrees', message }, now);
+}
+
 /** Whether a status differs from what the API has; `usedBytes` alone counts only when its last write is old enough. */
 export function isWorthWriting(
   before: VolumeReplicaStatus | undefined,
@@ -59,5 +100,7 @@ export function isWorthWriting(
 ): boolean {
   const keys = ['phase', 'message', 'nqn', 'address', 'port', 'fencedEpoch', 'bootId'] as const;
   if (keys.some((key) => before?.[key] !== after[key])) return true;
+  if (!isDeepStrictEqual(before?.disk, after.disk)) return true;
+  if (!isDeepStrictEqual(before?.conditions ?? [], after.conditions)) return true;
   return before?.usedBytes !== after.usedBytes && sinceUsageMs >= USAGE_REFRESH_MS;
 }

@@ -1,3 +1,5 @@
+import type { RecordStamp } from '../../lib/api/index.ts';
+import type { DecodedLeg } from '../../lib/host/leg-header.ts';
 import type { LvmVolume } from '../../lib/host/lvm.ts';
 import type { Listener, Presence, Subsystem } from '../../lib/host/nvmet.ts';
 
@@ -13,6 +15,9 @@ export interface ReplicaFacts {
   readonly state: 'Active' | 'Orphan';
   readonly hostNqn: string;
   readonly epoch: number;
+  readonly lineage: number;
+  /** The logical volume that it takes over: made for an object that is lost. */
+  readonly adopt: { readonly replicaUid: string; readonly volumeUid: string } | undefined;
   readonly deleting: boolean;
   readonly hasFinalizer: boolean;
   /** True once the agent has reported the replica Ready: from then on its volume holds data. */
@@ -38,6 +43,20 @@ export type RecordFacts =
   /** The volume is there and its record is empty: it says nothing about anybody. */
   | { readonly state: 'blank' };
 
+/** An export of another name, and whether anything of it still lives. */
+export interface ExportFacts {
+  readonly nqn: string;
+  readonly subsystem: Subsystem | undefined;
+  readonly presence: Presence;
+}
+
+/** What is compared before a replica is exported anew: the leg's own header, and the record, read after it. */
+export interface LegFacts {
+  readonly decoded: DecodedLeg;
+  /** The volume's record now; one without a volume or a status is record 0. */
+  readonly record: RecordStamp;
+}
+
 /** Everything that one planning step rests on. */
 export interface ReplicaWorld {
   readonly replica: ReplicaFacts;
@@ -45,6 +64,12 @@ export interface ReplicaWorld {
   readonly pool: PoolFacts;
   /** The logical volume by its name; undefined when the pool is unavailable or has none. */
   readonly volume: LvmVolume | undefined;
+  /** The logical volume that is to be taken over, as long as it has its former name. */
+  readonly adoptable: LvmVolume | undefined;
+  /** The export that the logical volume had under the object that is lost. */
+  readonly former: ExportFacts | undefined;
+  /** Looked at while the replica is to be exported and is not, and while its tags contradict its object. */
+  readonly leg: LegFacts | undefined;
   /** The volume's device while it is active. */
   readonly devicePath: string | undefined;
   /** Name that the export has in this boot. */

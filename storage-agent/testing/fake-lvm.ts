@@ -1,5 +1,13 @@
 import type { BlockDevices, DiskState } from '../../lib/host/blockdev.ts';
-import type { Lvm, LvmGroup, LvmPhysical, LvmVolume, ThinPoolOptions, ThinVolumeOptions } from '../../lib/host/lvm.ts';
+import type {
+  Lvm,
+  LvmGroup,
+  LvmPhysical,
+  LvmVolume,
+  TagChange,
+  ThinPoolOptions,
+  ThinVolumeOptions,
+} from '../../lib/host/lvm.ts';
 import type { Killer } from './crash.ts';
 import type { FakeTarget } from './fake-nvmet.ts';
 
@@ -145,6 +153,26 @@ export class FakeStorage implements Lvm, BlockDevices {
     });
   }
 
+  changeTags(group: string, name: string, { add, remove }: TagChange): Promise<void> {
+    return this.killer.effect(
+      `lvchange ${[...add.map((t) => `+${t}`), ...remove.map((t) => `-${t}`)].join(' ')}`,
+      () => {
+        const volume = this.volume(group, name);
+        volume.tags = [...new Set([...volume.tags.filter((tag) => !remove.includes(tag)), ...add])];
+      },
+    );
+  }
+
+  rename(group: string, name: string, to: string): Promise<void> {
+    return this.killer.effect('lvrename', () => {
+      const volume = this.volume(group, name);
+      if (this.lvs.has(`${group}/${to}`)) throw new Error(`Logical Volume "${to}" already exists`);
+      this.lvs.delete(`${group}/${name}`);
+      volume.name = to;
+      this.lvs.set(`${group}/${to}`, volume);
+    });
+  }
+
   remove(group: string, name: string): Promise<void> {
     return this.killer.effect('lvremove', () => {
       const volume = this.volume(group, name);
@@ -200,6 +228,14 @@ export class FakeStorage implements Lvm, BlockDevices {
 
   isOpen(devNo: string): Promise<boolean> {
     return Promise.resolve((this.target.open.get(`/dev/dm-${devNo.split(':')[1]}`) ?? 0) > 0);
+  }
+
+  /** What the client has written to the first bytes of a volume, by the volume's name. */
+  readonly starts = new Map<string, Buffer>();
+
+  readStart(device: string, lengthBytes: number): Promise<Buffer> {
+    const start = this.starts.get(this.byDevice(device).name) ?? Buffer.alloc(0);
+    return Promise.resolve(Buffer.concat([start, Buffer.alloc(lengthBytes)]).subarray(0, lengthBytes));
   }
 
   firstNonZero(device: string): Promise<number | undefined> {

@@ -47,6 +47,7 @@ export function volumeReplica(spec: Partial<VolumeReplica['spec']> = {}): Volume
       state: 'Active',
       hostNqn: '',
       epoch: 0,
+      lineage: 1,
       ...spec,
     },
   };
@@ -110,12 +111,13 @@ export class FakeNode {
 
   /** The machine loses power and comes back: kernel state is gone, the disks stay. */
   reboot(): void {
-    const { lvs, vgs, disks, labels } = this.storage;
+    const { lvs, vgs, disks, labels, starts } = this.storage;
     this.target = new FakeTarget(this.killer, { debugfs: this.debugfs });
     this.storage = new FakeStorage(this.killer, this.target);
     for (const [key, value] of lvs) this.storage.lvs.set(key, value);
     for (const [key, value] of vgs) this.storage.vgs.set(key, value);
     for (const [key, value] of disks) this.storage.disks.set(key, value);
+    for (const [key, value] of starts) this.storage.starts.set(key, value);
     for (const [key, value] of labels) this.storage.labels.set(key, value);
     this.storage.reboot();
     this.storage.lvs.get('hf-main/holdfast-pool')!.devNo = '253:2000';

@@ -105,6 +105,23 @@ export interface ReplicatedVolumeSpec {
    * The client node that is to have the volume; empty for none. The CSI controller writes it.
    */
   attachTo: string;
+  /**
+   * A person's decision to go on from a replica that lacks acknowledged writes, because no in-sync replica can be reached. What only the others hold is lost. `holdfast volume force-start` writes it.
+   */
+  forceStart?: {
+    /**
+     * The replica whose data becomes the data of the volume.
+     */
+    replica: string;
+    /**
+     * The lineage that begins - one more than status.lineage. A request for a lineage that has begun is done.
+     */
+    lineage: number;
+    /**
+     * It must be true.
+     */
+    acceptDataLoss: boolean;
+  };
 }
 export interface ReplicatedVolumeStatus {
   phase?: 'Pending' | 'Creating' | 'Healthy' | 'Degraded' | 'Healing' | 'Waiting' | 'Deleting';
@@ -132,6 +149,14 @@ export interface ReplicatedVolumeStatus {
    * @maxItems 8
    */
   inSync?: string[];
+  /**
+   * Grows with each change of the in-sync set, and never falls. The legs carry the last one, so that an older record is known for what it is.
+   */
+  recordGeneration?: number;
+  /**
+   * The history that the volume's data belongs to; only a forced start begins a new one. None means 1.
+   */
+  lineage?: number;
   /**
    * By replica, when it left the in-sync set and whether the running array's bitmap knows what it lacks.
    */

@@ -17,11 +17,25 @@ export const schemas = {
         rule: '!has(oldSelf.status) || !has(oldSelf.status.inSync) || size(oldSelf.status.inSync) == 0 || (has(self.status) && has(self.status.inSync) && size(self.status.inSync) > 0)',
         message: 'the last in-sync replica is never removed from the record',
       },
+      {
+        rule: '!has(oldSelf.status) || !has(oldSelf.status.recordGeneration) || (has(self.status) && has(self.status.recordGeneration) && self.status.recordGeneration >= oldSelf.status.recordGeneration)',
+        message: 'the generation of the record never falls',
+      },
+      {
+        rule: '!has(oldSelf.status) || !has(oldSelf.status.lineage) || (has(self.status) && has(self.status.lineage) && self.status.lineage >= oldSelf.status.lineage)',
+        message: 'the lineage never falls',
+      },
     ],
     properties: {
       spec: {
         type: 'object',
         required: ['capacityBytes'],
+        'x-kubernetes-validations': [
+          {
+            rule: '!has(oldSelf.forceStart) || (has(self.forceStart) && (self.forceStart.lineage > oldSelf.forceStart.lineage || self.forceStart == oldSelf.forceStart))',
+            message: 'a forced start is not taken back or changed; another one names a higher lineage',
+          },
+        ],
         properties: {
           capacityBytes: {
             type: 'integer',
@@ -197,6 +211,34 @@ export const schemas = {
             maxLength: 253,
             description: 'The client node that is to have the volume; empty for none. The CSI controller writes it.',
           },
+          forceStart: {
+            type: 'object',
+            description:
+              "A person's decision to go on from a replica that lacks acknowledged writes, because no in-sync replica can be reached. What only the others hold is lost. `holdfast volume force-start` writes it.",
+            required: ['replica', 'lineage', 'acceptDataLoss'],
+            properties: {
+              replica: {
+                type: 'string',
+                minLength: 1,
+                maxLength: 253,
+                description: 'The replica whose data becomes the data of the volume.',
+              },
+              lineage: {
+                type: 'integer',
+                format: 'int64',
+                minimum: 2,
+                description:
+                  'The lineage that begins - one more than status.lineage. A request for a lineage that has begun is done.',
+              },
+              acceptDataLoss: {
+                type: 'boolean',
+                description: 'It must be true.',
+                'x-kubernetes-validations': [
+                  { rule: 'self', message: 'a forced start loses data; acceptDataLoss must be true' },
+                ],
+              },
+            },
+          },
         },
       },
       status: {
@@ -236,6 +278,20 @@ export const schemas = {
             maxItems: 8,
             'x-kubernetes-list-type': 'set',
             items: { type: 'string', maxLength: 253 },
+          },
+          recordGeneration: {
+            type: 'integer',
+            format: 'int64',
+            minimum: 0,
+            description:
+              'Grows with each change of the in-sync set, and never falls. The legs carry the last one, so that an older record is known for what it is.',
+          },
+          lineage: {
+            type: 'integer',
+            format: 'int64',
+            minimum: 1,
+            description:
+              "The history that the volume's data belongs to; only a forced start begins a new one. None means 1.",
           },
           outOfSync: {
             type: 'object',
@@ -400,6 +456,61 @@ export const schemas = {
                 capacityBytes: { type: 'integer', format: 'int64', minimum: 0 },
                 usedBytes: { type: 'integer', format: 'int64', minimum: 0 },
                 provisionedBytes: { type: 'integer', format: 'int64', minimum: 0 },
+              },
+            },
+          },
+          unknownReplicas: {
+            type: 'array',
+            description:
+              'Replicas on the disks of this node for which there is no object; `holdfast recover` takes them up.',
+            maxItems: 512,
+            'x-kubernetes-list-type': 'map',
+            'x-kubernetes-list-map-keys': ['logicalVolume'],
+            items: {
+              type: 'object',
+              required: ['logicalVolume', 'replicaUid', 'volumeUid', 'lineage', 'epoch'],
+              properties: {
+                logicalVolume: { type: 'string', description: 'Volume group and name.' },
+                pool: { type: 'string' },
+                volume: { type: 'string', description: "The volume's name." },
+                volumeUid: { type: 'string' },
+                replica: { type: 'string', description: "The replica's name." },
+                replicaUid: { type: 'string' },
+                sizeBytes: { type: 'integer', format: 'int64', minimum: 0, description: "The volume's capacity." },
+                provisioning: { type: 'string', enum: ['Thin', 'Thick'] },
+                erased: {
+                  type: 'boolean',
+                  description: 'Its blocks have been given back; there is nothing to recover.',
+                },
+                lineage: {
+                  type: 'integer',
+                  format: 'int64',
+                  minimum: 1,
+                  description: 'The history that the data belongs to.',
+                },
+                epoch: {
+                  type: 'integer',
+                  format: 'int64',
+                  minimum: 0,
+                  description: 'The last epoch under which it was exported.',
+                },
+                host: { type: 'string', description: 'The host to which it was exported then.' },
+                record: {
+                  type: 'object',
+                  description: "The volume's record as its last client left it in front of the data.",
+                  required: ['lineage', 'epoch', 'generation', 'inSync'],
+                  properties: {
+                    lineage: { type: 'integer', format: 'int64', minimum: 1 },
+                    epoch: { type: 'integer', format: 'int64', minimum: 0 },
+                    generation: { type: 'integer', format: 'int64', minimum: 0 },
+                    inSync: {
+                      type: 'array',
+                      maxItems: 8,
+                      'x-kubernetes-list-type': 'set',
+                      items: { type: 'string', maxLength: 253 },
+                    },
+                  },
+                },
               },
             },
           },
@@ -606,6 +717,11 @@ export const schemas = {
             rule: 'self.epoch > oldSelf.epoch || (self.epoch == oldSelf.epoch && self.hostNqn == oldSelf.hostNqn)',
             message: 'the epoch never falls, and another host needs a higher epoch',
           },
+          { rule: 'self.lineage >= oldSelf.lineage', message: 'the lineage never falls' },
+          {
+            rule: 'has(self.adopt) == has(oldSelf.adopt) && (!has(self.adopt) || self.adopt == oldSelf.adopt)',
+            message: "adopt can't be changed",
+          },
           {
             rule: "oldSelf.state != 'Orphan' || self.state == 'Orphan'",
             message: 'an orphan never becomes active again',
@@ -638,6 +754,23 @@ export const schemas = {
             default: 0,
             description: 'The attachment epoch that hostNqn belongs to.',
           },
+          lineage: {
+            type: 'integer',
+            format: 'int64',
+            minimum: 1,
+            default: 1,
+            description: "The history that the data on this replica belongs to, by the volume's record.",
+          },
+          adopt: {
+            type: 'object',
+            description:
+              'The replica takes over a logical volume that is on the node already, made for an object that is lost. It never makes an empty one. `holdfast recover` writes it.',
+            required: ['replicaUid', 'volumeUid'],
+            properties: {
+              replicaUid: { type: 'string', minLength: 1, maxLength: 64 },
+              volumeUid: { type: 'string', minLength: 1, maxLength: 64 },
+            },
+          },
         },
       },
       status: {
@@ -656,6 +789,42 @@ export const schemas = {
           },
           bootId: { type: 'string', description: 'The boot in which this status was observed.' },
           usedBytes: { type: 'integer', format: 'int64', minimum: 0 },
+          disk: {
+            type: 'object',
+            description: 'What the disk itself knows. The record was looked at before the last export.',
+            required: ['lineage', 'epoch'],
+            properties: {
+              lineage: {
+                type: 'integer',
+                format: 'int64',
+                minimum: 1,
+                description: 'The history that the data belongs to.',
+              },
+              epoch: {
+                type: 'integer',
+                format: 'int64',
+                minimum: 0,
+                description: 'The last epoch under which it was exported.',
+              },
+              host: { type: 'string', description: 'The host to which it was exported then.' },
+              record: {
+                type: 'object',
+                description: "The volume's record as its last client left it in front of the data.",
+                required: ['lineage', 'epoch', 'generation', 'inSync'],
+                properties: {
+                  lineage: { type: 'integer', format: 'int64', minimum: 1 },
+                  epoch: { type: 'integer', format: 'int64', minimum: 0 },
+                  generation: { type: 'integer', format: 'int64', minimum: 0 },
+                  inSync: {
+                    type: 'array',
+                    maxItems: 8,
+                    'x-kubernetes-list-type': 'set',
+                    items: { type: 'string', maxLength: 253 },
+                  },
+                },
+              },
+            },
+          },
           conditions: {
             type: 'array',
             'x-kubernetes-list-type': 'map',

@@ -69,5 +69,60 @@ export interface StorageNodeStatus {
     usedBytes: number;
     provisionedBytes: number;
   }[];
+  /**
+   * Replicas on the disks of this node for which there is no object; `holdfast recover` takes them up.
+   *
+   * @maxItems 512
+   */
+  unknownReplicas?: {
+    /**
+     * Volume group and name.
+     */
+    logicalVolume: string;
+    pool?: string;
+    /**
+     * The volume's name.
+     */
+    volume?: string;
+    volumeUid: string;
+    /**
+     * The replica's name.
+     */
+    replica?: string;
+    replicaUid: string;
+    /**
+     * The volume's capacity.
+     */
+    sizeBytes?: number;
+    provisioning?: 'Thin' | 'Thick';
+    /**
+     * Its blocks have been given back; there is nothing to recover.
+     */
+    erased?: boolean;
+    /**
+     * The history that the data belongs to.
+     */
+    lineage: number;
+    /**
+     * The last epoch under which it was exported.
+     */
+    epoch: number;
+    /**
+     * The host to which it was exported then.
+     */
+    host?: string;
+    /**
+     * The volume's record as its last client left it in front of the data.
+     */
+    record?: {
+      lineage: number;
+      epoch: number;
+      generation: number;
+      /**
+       * @maxItems 8
+       */
+      inSync: string[];
+    };
+  }[];
   conditions?: Condition[];
 }

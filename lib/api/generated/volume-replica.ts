@@ -30,6 +30,17 @@ export interface VolumeReplicaSpec {
    * The attachment epoch that hostNqn belongs to.
    */
   epoch: number;
+  /**
+   * The history that the data on this replica belongs to, by the volume's record.
+   */
+  lineage: number;
+  /**
+   * The replica takes over a logical volume that is on the node already, made for an object that is lost. It never makes an empty one. `holdfast recover` writes it.
+   */
+  adopt?: {
+    replicaUid: string;
+    volumeUid: string;
+  };
 }
 export interface VolumeReplicaStatus {
   phase?: 'Pending' | 'Ready' | 'Erasing' | 'Failed';
@@ -46,5 +57,34 @@ export interface VolumeReplicaStatus {
    */
   bootId?: string;
   usedBytes?: number;
+  /**
+   * What the disk itself knows. The record was looked at before the last export.
+   */
+  disk?: {
+    /**
+     * The history that the data belongs to.
+     */
+    lineage: number;
+    /**
+     * The last epoch under which it was exported.
+     */
+    epoch: number;
+    /**
+     * The host to which it was exported then.
+     */
+    host?: string;
+    /**
+     * The volume's record as its last client left it in front of the data.
+     */
+    record?: {
+      lineage: number;
+      epoch: number;
+      generation: number;
+      /**
+       * @maxItems 8
+       */
+      inSync: string[];
+    };
+  };
   conditions?: Condition[];
 }
