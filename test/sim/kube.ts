@@ -40,7 +40,8 @@ const TIMEOUT_MS = 10_000;
 export function kubeFor(world: KubeWorld, program: ProgramHandle, place: string): Kube {
   const { scheduler, api, network, health } = world;
   const { dice } = scheduler;
-  const travelMs = (): number => (dice.oneIn(40) ? 20 + dice.integer(200) : 0.5 + 4 * dice.fraction()) * health.slowness;
+  const travelMs = (): number =>
+    (dice.oneIn(40) ? 20 + dice.integer(200) : 0.5 + 4 * dice.fraction()) * health.slowness;
 
   const request = <R>(label: string, carryOut: () => R, timeoutMs = TIMEOUT_MS): Promise<R> =>
     new Promise<R>((resolve, reject) => {
@@ -78,17 +79,18 @@ export function kubeFor(world: KubeWorld, program: ProgramHandle, place: string)
     return {
       get: (name, options) => request(label('get', name), () => table.rows.get(name), options?.timeoutMs),
       list: (options = {}) =>
-        request(
-          label('list', options.fieldSelector ?? ''),
-          (): ObjectList<T> => ({ items: table.list(options.fieldSelector), resourceVersion: '0' }),
-        ),
+        request(label('list', options.fieldSelector ?? ''), (): ObjectList<T> => ({
+          items: table.list(options.fieldSelector),
+          resourceVersion: '0',
+        })),
       create: (object, options) =>
         request(label('create', object.metadata.name), () => table.create(object), options?.timeoutMs),
       patch: (name, patch, options) =>
         request(label('patch', name), () => table.patch(name, patch, options?.subresource), options?.timeoutMs),
       apply: (object, options) => {
         const name = object.metadata?.name ?? '';
-        if (options.subresource !== 'status') throw new Error('the simulation knows server-side apply of a status only');
+        if (options.subresource !== 'status')
+          throw new Error('the simulation knows server-side apply of a status only');
         return request(label('apply', name), () =>
           table.applyStatus(name, (object as { readonly status?: object }).status ?? {}),
         );

@@ -1,6 +1,12 @@
 /** Checks the laws of data safety on every write, from the writes alone: it knows nothing of how the operator decides. */
 import type { ReplicatedVolume, VolumeReplica } from '../model.ts';
-import type { FakeApi, Write } from './store.ts';
+import type { Write } from './store.ts';
+
+/** The objects that the laws look at, as the API server has them. */
+export interface Objects {
+  readonly volumes: { readonly rows: ReadonlyMap<string, ReplicatedVolume> };
+  readonly replicas: { readonly rows: ReadonlyMap<string, VolumeReplica> };
+}
 
 export class LawBroken extends Error {}
 
@@ -8,7 +14,7 @@ function law(holds: boolean, message: string): void {
   if (!holds) throw new LawBroken(message);
 }
 
-export function checkLaws(write: Write, api: FakeApi): void {
+export function checkLaws(write: Write, api: Objects): void {
   if (write.kind === 'volume' && write.before !== undefined && write.after !== undefined) {
     volumeLaws(write.before, write.after, api);
   }
@@ -25,7 +31,7 @@ export function checkLaws(write: Write, api: FakeApi): void {
   }
 }
 
-function volumeLaws(before: ReplicatedVolume, after: ReplicatedVolume, api: FakeApi): void {
+function volumeLaws(before: ReplicatedVolume, after: ReplicatedVolume, api: Objects): void {
   const inSync = after.status?.inSync ?? [];
   const names = (after.status?.replicas ?? []).map(({ name }) => name);
   const dropped = (before.status?.replicas ?? []).filter(({ name }) => !names.includes(name));
@@ -51,7 +57,7 @@ function volumeLaws(before: ReplicatedVolume, after: ReplicatedVolume, api: Fake
   }
 }
 
-function replicaLaws(before: VolumeReplica | undefined, after: VolumeReplica | undefined, api: FakeApi): void {
+function replicaLaws(before: VolumeReplica | undefined, after: VolumeReplica | undefined, api: Objects): void {
   const name = after?.metadata.name ?? before?.metadata.name ?? '';
   const spec = after?.spec ?? before?.spec;
   const volume = api.volumes.rows.get(spec?.volume ?? '');

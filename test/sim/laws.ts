@@ -1,0 +1,191 @@
+/** The laws of data safety (docs/explanation/data-safety.md), judged by what the whole world knows and no program does. */
+import { hostNqn, replicaUidOfNqn } from '../../lib/api/names.ts';
+import type { ReplicatedVolume, VolumeReplica } from '../../operator/volume/model.ts';
+import { checkLaws, LawBroken } from '../../operator/volume/testing/laws.ts';
+import type { Write as ApiWrite } from '../../operator/volume/testing/store.ts';
+import { checkHistory, readsOf } from '../history/check.ts';
+import { explainAll } from '../history/explain.ts';
+import type { Operation } from '../history/history.ts';
+import type { ApiServer, Change } from './api.ts';
+import type { Acknowledged, StorageKernel } from './kernel/types.ts';
+
+export interface Violation {
+  readonly law: string;
+  readonly message: string;
+  readonly atMs: number;
+}
+
+export interface LawsOptions {
+  readonly api: ApiServer;
+  readonly storage: ReadonlyMap<string, StorageKernel>;
+  readonly nowMs: () => number;
+  /** Blocks that are written. */
+  readonly blocks: readonly number[];
+  readonly history: Operation[];
+}
+
+/** Who writes: a client, under the epoch at which its user found the device. */
+export interface Session {
+  readonly client: string;
+  readonly volume: string;
+  readonly epoch: number;
+}
+
+export interface Laws {
+  readonly violation: () => Violation | undefined;
+  onCommit(change: Change): void;
+  /** A user is about to be told that its write is done. */
+  onAcknowledge(session: Session, write: Acknowledged): void;
+  /** A storage agent has changed its machine. */
+  onStorageEffect(machine: string, label: string): void;
+  broken(law: string, message: string): void;
+  /** What survives on each in-sync replica is one state, and the history explains it. */
+  atRest(volume: ReplicatedVolume): void;
+  /** By block, the last value that was acknowledged. */
+  readonly acknowledged: ReadonlyMap<number, number>;
+}
+
+const kindOfChange: Readonly<Record<string, ApiWrite['kind']>> = {
+  ReplicatedVolume: 'volume',
+  VolumeReplica: 'replica',
+  VolumeConnection: 'connection',
+};
+
+export function createLaws(options: LawsOptions): Laws {
+  const { api, storage, nowMs, blocks, history } = options;
+  let violation: Violation | undefined;
+  const acknowledged = new Map<number, number>();
+  /** By replica, whether its volume was ever seen on its machine. */
+  const born = new Set<string>();
+
+  const broken = (law: string, message: string): void => {
+    violation ??= { law, message, atMs: nowMs() };
+  };
+
+  /** Blocks on which the replica lacks what was acknowledged. */
+  const lacking = (name: string): string[] => {
+    const replica = api.replicas.rows.get(name);
+    const kernel = storage.get(replica?.spec.storageNode ?? '');
+    const uid = replica?.metadata.uid ?? '';
+    return [...acknowledged].flatMap(([block, value]) => {
+      const held = kernel?.readBlock(uid, block);
+      return held !== undefined && held >= value ? [] : [`block ${block} holds ${held}, acknowledged was ${value}`];
+    });
+  };
+
+  const volumeChanged = (before: ReplicatedVolume | undefined, after: ReplicatedVolume | undefined): void => {
+    const was = before?.status?.inSync ?? [];
+    const is = after?.status?.inSync ?? [];
+    if (was !== is && was.length > 0) {
+      for (const name of is.filter((each) => !was.includes(each))) {
+        const missing = lacking(name);
+        if (missing.length > 0) broken('in sync means proven', `${name} joins the in-sync set: ${missing.join('; ')}`);
+      }
+    }
+    const [old, now] = [before?.status?.attachment, after?.status?.attachment];
+    if (old !== undefined && now !== undefined && now.epoch > old.epoch) entomb();
+  };
+
+  /** Every leg of the new epoch is closed to earlier hosts: what they had under way can't happen any more. */
+  const entomb = (): void => {
+    for (const operation of history) {
+      if (operation.kind === 'write' && operation.completedMs === undefined && operation.goneMs === undefined) {
+        (operation as { goneMs?: number }).goneMs = nowMs();
+      }
+    }
+  };
+
+  const replicaChanged = (after: VolumeReplica | undefined): void => {
+    if (after === undefined || after.status?.fencedEpoch !== after.spec.epoch) return;
+    const { hostNqn: host } = after.spec;
+    const uid = after.metadata.uid ?? '';
+    for (const each of storage.get(after.spec.storageNode)?.exports() ?? []) {
+      if (replicaUidOfNqn(each.nqn) !== uid) continue;
+      const strangers = [...each.controllers, ...each.allowedHosts].filter((name) => name !== host);
+      if (strangers.length > 0) {
+        const message = `${after.metadata.name} says that epoch ${after.spec.epoch} is fenced, and ${strangers.join(', ')} is still let in`;
+        broken('one writer', message);
+      }
+    }
+  };
+
+  return {
+    violation: () => violation,
+    acknowledged,
+    broken,
+    onCommit: (change) => {
+      const kind = kindOfChange[change.kind];
+      if (kind === undefined) return;
+      try {
+        checkLaws({ kind, before: change.before, after: change.after } as unknown as ApiWrite, api);
+      } catch (error) {
+        if (!(error instanceof LawBroken)) throw error;
+        broken('the record', error.message);
+      }
+      if (kind === 'volume') {
+        volumeChanged(change.before as ReplicatedVolume | undefined, change.after as ReplicatedVolume | undefined);
+      }
+      if (kind === 'replica') replicaChanged(change.after as VolumeReplica | undefined);
+    },
+    onAcknowledge: ({ client, volume: name, epoch }, { block, value, writer }) => {
+      const volume = api.volumes.rows.get(name);
+      const { attachment, inSync = [] } = volume?.status ?? {};
+      if (attachment?.node !== client || attachment.epoch !== epoch || attachment.hostNqn !== hostNqn(client)) {
+        const message = `${writer} on ${client} is told that ${value} is written under epoch ${epoch}, and the record says ${attachment?.node || 'nobody'} has epoch ${attachment?.epoch}`;
+        broken('a fenced client never acknowledges', message);
+      }
+      acknowledged.set(block, Math.max(value, acknowledged.get(block) ?? 0));
+      for (const replica of inSync) {
+        const object = api.replicas.rows.get(replica);
+        const held = storage.get(object?.spec.storageNode ?? '')?.readBlock(object?.metadata.uid ?? '', block);
+        if (held === undefined || held < value) {
+          const message = `${value} in block ${block} is acknowledged, the in-sync set is ${inSync.join(', ')}, and ${replica} holds ${held}`;
+          broken('record before acknowledge', message);
+        }
+      }
+      if (inSync.length === 0) broken('record before acknowledge', 'acknowledged with an empty in-sync set');
+    },
+    onStorageEffect: (machine, label) => {
+      const kernel = storage.get(machine);
+      const there = new Set(kernel?.replicas());
+      for (const volume of api.volumes.rows.values()) {
+        for (const entry of volume.status?.replicas ?? []) {
+          if (entry.storageNode !== machine) continue;
+          const uid = api.replicas.rows.get(entry.name)?.metadata.uid ?? '';
+          if (there.has(uid)) born.add(uid);
+          else if (born.has(uid))
+            broken('erase means erased', `${label}: ${entry.name} is erased and the record names it`);
+          if (volume.status?.inSync?.includes(entry.name) === true && /discard|zero|erase/i.test(label)) {
+            const missing = lacking(entry.name);
+            if (missing.length > 0)
+              broken('erase means erased', `${label}: ${entry.name} is in sync; ${missing.join('; ')}`);
+          }
+        }
+      }
+    },
+    atRest: ({ status }) => {
+      const atMs = nowMs();
+      const dumps = (status?.inSync ?? []).map((name) => {
+        const object = api.replicas.rows.get(name);
+        const kernel = storage.get(object?.spec.storageNode ?? '');
+        const values = Array.from({ length: Math.max(...blocks) + 1 }, (_, block) =>
+          blocks.includes(block) ? (kernel?.readBlock(object?.metadata.uid ?? '', block) ?? 0) : 0,
+        );
+        return { name, values };
+      });
+      const [first] = dumps;
+      for (const { name, values } of dumps) {
+        if (values.join() !== first?.values.join()) {
+          broken(
+            'legs are identical',
+            `${first?.name} holds ${first?.values.join()} and ${name} holds ${values.join()}`,
+          );
+        }
+      }
+      const done = history.filter(({ kind, completedMs }) => kind === 'write' || completedMs !== undefined);
+      const reads = first === undefined ? [] : readsOf(first.values, first.name, atMs, atMs);
+      const found = checkHistory([...done, ...reads.filter(({ block }) => blocks.includes(block))]);
+      if (found.length > 0) broken('acknowledged writes are never lost', explainAll(found));
+    },
+  };
+}

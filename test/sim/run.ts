@@ -1,0 +1,201 @@
+/** Runs a schedule: the faults in their time, then everything is healed, and the world must come to rest as it should be. */
+import type { Violation } from './laws.ts';
+import { API } from './network.ts';
+import type { Schedule, Step } from './schedule.ts';
+import type { Trace, World, WorldOptions } from './world.ts';
+import { createWorld } from './world.ts';
+
+export interface Outcome {
+  readonly violation: Violation | undefined;
+  /** Events that the scheduler ran, and virtual time. */
+  readonly events: number;
+  readonly virtualMs: number;
+  readonly acknowledged: number;
+}
+
+/** Time that the world is given to become healthy once all faults have ended, and to let go of everything. */
+const PATIENCE_MS = 240_000;
+const LOOK_MS = 500;
+
+export async function runSchedule(schedule: Schedule, options: WorldOptions = {}): Promise<Outcome> {
+  const world = createWorld(schedule.seed, schedule.shape, options);
+  const { scheduler, laws, history } = world;
+  const isBroken = (): boolean => laws.violation() !== undefined;
+  for (const step of schedule.steps) {
+    scheduler.after(undefined, step.atMs, 'step', () => apply(world, step, options.trace));
+  }
+  await scheduler.run(schedule.healMs, isBroken);
+  if (!isBroken()) {
+    options.trace?.(scheduler.now(), 'world', 'all faults end');
+    healAll(world);
+    await comesToRest(world, schedule);
+  }
+  const acknowledged = history.filter(({ kind, completedMs }) => kind === 'write' && completedMs !== undefined).length;
+  return { violation: laws.violation(), events: scheduler.events(), virtualMs: scheduler.now(), acknowledged };
+}
+
+function apply(world: World, step: Step, trace: Trace | undefined): void {
+  const { scheduler, network, health, services, storage } = world;
+  trace?.(scheduler.now(), 'fault', describe(step));
+  const later = (ms: number, run: () => void): void => void scheduler.after(undefined, ms, 'fault ends', run);
+  switch (step.kind) {
+    case 'kill':
+      services.get(step.program)?.killAfter(step.afterTurns, step.downMs);
+      return;
+    case 'pause': {
+      const handle = services.get(step.program)?.handle();
+      if (handle !== undefined) scheduler.hold(handle, scheduler.now() + step.forMs);
+      return;
+    }
+    case 'power':
+      for (const machine of step.machines) world.powerOff(machine);
+      later(step.offMs, () => {
+        for (const machine of step.machines) world.powerOn(machine);
+      });
+      return;
+    case 'cut':
+      network.cut(step.from, step.to);
+      if (step.both) network.cut(step.to, step.from);
+      later(step.forMs, () => {
+        network.heal(step.from, step.to);
+        network.heal(step.to, step.from);
+      });
+      return;
+    case 'slow':
+      network.slow(step.from, step.to, step.ms);
+      later(step.forMs, () => network.slow(step.from, step.to, 0));
+      return;
+    case 'api': {
+      const [set, reset] = apiFault(step.what);
+      Object.assign(health, set);
+      later(step.forMs, () => Object.assign(health, reset));
+      return;
+    }
+    case 'disk':
+      storage.get(step.machine)?.setHealth(step.health);
+      later(step.forMs, () => storage.get(step.machine)?.setHealth('well'));
+      return;
+    case 'move':
+      world.user.move(step.to, step.orderly);
+      return;
+  }
+}
+
+function apiFault(what: Extract<Step, { kind: 'api' }>['what']): [Partial<World['health']>, Partial<World['health']>] {
+  switch (what) {
+    case 'down':
+      return [{ down: true }, { down: false }];
+    case 'slow':
+      return [{ slowness: 200 }, { slowness: 1 }];
+    case 'lag':
+      return [{ watchLagMs: 4000 }, { watchLagMs: 0 }];
+    case 'lost-answers':
+      return [{ lostAnswers: 3 }, { lostAnswers: 0 }];
+  }
+}
+
+function healAll({ network, health, storage, clients, powerOn }: World): void {
+  network.healAll();
+  Object.assign(health, { down: false, slowness: 1, watchLagMs: 0, lostAnswers: 0 });
+  for (const [machine, kernel] of storage) {
+    powerOn(machine);
+    kernel.setHealth('well');
+  }
+  for (const machine of clients.keys()) powerOn(machine);
+}
+
+/** After any schedule the volume heals, can be written, and in the end nothing is left of what isn't needed. */
+async function comesToRest(world: World, { shape }: Schedule): Promise<void> {
+  const { scheduler, laws, user } = world;
+  const until = async (what: string, whatNot: () => string | undefined): Promise<boolean> => {
+    const endMs = scheduler.now() + PATIENCE_MS;
+    while (scheduler.now() < endMs) {
+      await scheduler.run(scheduler.now() + LOOK_MS, () => laws.violation() !== undefined);
+      if (laws.violation() !== undefined) return false;
+      if (whatNot() === undefined) return true;
+    }
+    laws.broken(what, `${PATIENCE_MS / 1000} s after all faults have ended: ${whatNot()}`);
+    return false;
+  };
+  user.move('c1', true);
+  const sinceMs = scheduler.now();
+  if (!(await until('the volume recovers', () => notHealthy(world, sinceMs)))) return;
+  user.move('', true);
+  if (!(await until('the volume is detached', () => notDetached(world)))) return;
+  const volume = world.volume();
+  if (volume !== undefined) laws.atRest(volume);
+  if (laws.violation() !== undefined || !shape.teardown) return;
+  world.api.volumes.delete(volume?.metadata.name ?? '');
+  await until('the volume is deleted', () => leftOf(world));
+}
+
+function notHealthy({ volume, user, api }: World, sinceMs: number): string | undefined {
+  const { status, spec } = volume() ?? {};
+  const want = `all ${spec?.replicas} replicas are in sync`;
+  const wantOne = 'its replica is in sync';
+  if (status?.phase !== 'Healthy') return `the volume is ${status?.phase}: ${status?.message}`;
+  if (status.message !== want && status.message !== wantOne) return `the volume says: ${status.message}`;
+  if (status.inSync?.length !== spec?.replicas) return `in sync: ${status.inSync?.join()}`;
+  if (status.attachment?.node !== 'c1') return `attached to ${status.attachment?.node || 'nobody'}`;
+  if (api.replicas.rows.size !== spec?.replicas) return `replicas: ${[...api.replicas.rows.keys()].join()}`;
+  return user.lastAckMs() > sinceMs + 500 ? undefined : 'no write is acknowledged';
+}
+
+function notDetached(world: World): string | undefined {
+  const { status } = world.volume() ?? {};
+  if (status?.attachment?.node !== '') return `attached to ${status?.attachment?.node}: ${status?.message}`;
+  if (status.attachment.clean !== true) return 'not clean';
+  return clientLeftovers(world) ?? storageLeftovers(world);
+}
+
+function clientLeftovers({ clients }: World): string | undefined {
+  for (const [machine, kernel] of clients) {
+    const left = Object.entries(kernel.leftovers()).filter(([, names]) => names.length > 0);
+    if (left.length > 0)
+      return `${machine} still has ${left.map(([what, names]) => `${what} ${names.join()}`).join('; ')}`;
+  }
+  return undefined;
+}
+
+function storageLeftovers({ storage, api }: World): string | undefined {
+  for (const [machine, kernel] of storage) {
+    const known = [...api.replicas.rows.values()].filter(({ spec }) => spec.storageNode === machine);
+    const uids = new Set(known.map(({ metadata }) => metadata.uid));
+    const strangers = kernel.replicas().filter((uid) => !uids.has(uid));
+    if (strangers.length > 0) return `${machine} still has the volumes of ${strangers.join()}`;
+    const open = kernel.exports().filter(({ nqn }) => ![...uids].some((uid) => uid !== undefined && nqn.includes(uid)));
+    if (open.length > 0) return `${machine} still exports ${open.map(({ nqn }) => nqn).join()}`;
+    const held = kernel.exports().filter(({ controllers }) => controllers.length > 0);
+    if (held.length > 0) return `${machine} still has controllers of ${held.map(({ nqn }) => nqn).join()}`;
+  }
+  return undefined;
+}
+
+function leftOf(world: World): string | undefined {
+  const { volumes, replicas, connections } = world.api;
+  const left = [...volumes.rows.keys(), ...replicas.rows.keys(), ...connections.rows.keys()];
+  if (left.length > 0) return `objects left: ${left.join()}`;
+  return clientLeftovers(world) ?? storageLeftovers(world);
+}
+
+/** A step for people. */
+export function describe(step: Step): string {
+  switch (step.kind) {
+    case 'kill':
+      return `${step.program} is killed after ${step.afterTurns} more effects, for ${step.downMs} ms`;
+    case 'pause':
+      return `${step.program} stands still for ${step.forMs} ms`;
+    case 'power':
+      return `power of ${step.machines.join(', ')} off for ${step.offMs} ms`;
+    case 'cut':
+      return `cut ${step.from} ${step.both ? '<' : ''}-> ${step.to} for ${step.forMs} ms`;
+    case 'slow':
+      return `${step.from} -> ${step.to} takes ${step.ms} ms, for ${step.forMs} ms`;
+    case 'api':
+      return `${API}: ${step.what} for ${step.forMs} ms`;
+    case 'disk':
+      return `disks of ${step.machine}: ${step.health} for ${step.forMs} ms`;
+    case 'move':
+      return `the volume is wanted ${step.to === '' ? 'nowhere' : `on ${step.to}`}${step.orderly ? '' : ', at once'}`;
+  }
+}

@@ -1,0 +1,258 @@
+/** A whole world: an API server, machines with their kernels, and Holdfast's programs, each the real one over simulated ports. */
+import { startAgent as startStorageAgent } from '../../storage-agent/agent.ts';
+import { startClientAgent } from '../../csi-driver/node/agent/agent.ts';
+import { kinds } from '../../lib/kube/client.ts';
+import { startHeartbeat } from '../../lib/kube/heartbeat.ts';
+import type { Logger } from '../../lib/log.ts';
+import { runVolumeController } from '../../operator/volume/controller.ts';
+import type { ReplicatedVolume } from '../../operator/volume/model.ts';
+import type { Operation } from '../history/history.ts';
+import type { ApiServer, Change } from './api.ts';
+import { createApiServer } from './api.ts';
+import { createClientKernel } from './kernel/client.ts';
+import { createStorageKernel } from './kernel/storage.ts';
+import type { ClientKernel, ClientKernelOptions, StorageKernel, StorageKernelOptions } from './kernel/types.ts';
+import type { ApiHealth } from './kube.ts';
+import { kubeFor } from './kube.ts';
+import type { Laws } from './laws.ts';
+import { createLaws } from './laws.ts';
+import type { Network } from './network.ts';
+import { createNetwork } from './network.ts';
+import type { Service } from './programs.ts';
+import { createService } from './programs.ts';
+import { createDice } from './random.ts';
+import type { Shape } from './schedule.ts';
+import { agentOf, clientNames, CONTROL, OPERATOR, storageNames } from './schedule.ts';
+import type { Scheduler } from './scheduler.ts';
+import { createScheduler } from './scheduler.ts';
+import type { User } from './user.ts';
+import { startUser } from './user.ts';
+
+export const VOLUME = 'pg';
+const NAMESPACE = 'holdfast-system';
+const WITNESS = 'holdfast-operator';
+const CAPACITY_BYTES = 2 ** 20;
+const POOL_BYTES = 2 ** 30;
+/** Two in one chunk of the bitmap, one in another. */
+const BLOCKS = [1, 2, 40] as const;
+
+export interface World {
+  readonly scheduler: Scheduler;
+  readonly api: ApiServer;
+  readonly network: Network;
+  readonly health: ApiHealth;
+  readonly laws: Laws;
+  readonly user: User;
+  readonly storage: ReadonlyMap<string, StorageKernel>;
+  readonly clients: ReadonlyMap<string, ClientKernel>;
+  readonly services: ReadonlyMap<string, Service>;
+  readonly history: readonly Operation[];
+  volume(): ReplicatedVolume | undefined;
+  powerOff(machine: string): void;
+  powerOn(machine: string): void;
+}
+
+/** Where the world tells what happens in it. */
+export type Trace = (atMs: number, who: string, what: string) => void;
+
+export interface Kernels {
+  readonly createStorageKernel: (options: StorageKernelOptions) => StorageKernel;
+  readonly createClientKernel: (options: ClientKernelOptions) => ClientKernel;
+}
+
+export interface WorldOptions {
+  readonly trace?: Trace | undefined;
+  /** Default: the simulated kernels as they are. A test of the simulation itself has kernels that break a law. */
+  readonly kernels?: Kernels;
+}
+
+export function createWorld(seed: number, shape: Shape, options: WorldOptions = {}): World {
+  const { trace, kernels = { createStorageKernel, createClientKernel } } = options;
+  const dice = createDice(seed, 2);
+  const scheduler = createScheduler(dice);
+  const network = createNetwork(dice);
+  const api = createApiServer(scheduler.now);
+  const health: ApiHealth = { down: false, slowness: 1, watchLagMs: 0, lostAnswers: 0 };
+  const history: Operation[] = [];
+  const kubeWorld = { scheduler, api, network, health };
+  const kernelWorld = { ...scheduler, fraction: dice.fraction, network };
+
+  const storage = new Map<string, StorageKernel>();
+  for (const [index, machine] of storageNames(shape.storageNodes).entries()) {
+    const ip = `10.0.0.${index + 1}`;
+    const pool = { name: 'main', devices: ['/dev/vdb'], sizeBytes: POOL_BYTES };
+    const kernel = kernels.createStorageKernel({
+      machine,
+      world: kernelWorld,
+      pool,
+      volatileCache: shape.volatileCache,
+    });
+    storage.set(machine, kernel);
+    network.register(ip, kernel);
+    api.nodes.create({
+      metadata: { name: machine, labels: { zone: machine } },
+      spec: {
+        addresses: [{ ip, port: 4420 }],
+        pools: [{ name: 'main', devices: ['/dev/vdb'] }],
+        cordoned: false,
+        draining: false,
+      },
+    });
+  }
+  const clients = new Map(
+    clientNames(shape.clients).map((machine) => [machine, kernels.createClientKernel({ machine, world: kernelWorld })]),
+  );
+
+  const laws = createLaws({ api, storage, nowMs: scheduler.now, blocks: BLOCKS, history });
+  api.onCommit = (change) => {
+    laws.onCommit(change);
+    if (trace !== undefined) tellChange(change, (what) => trace(scheduler.now(), 'record', what));
+  };
+
+  const logOf = (program: string): Logger => {
+    const say = (message: string, fields?: object): void =>
+      trace?.(scheduler.now(), program, fields === undefined ? message : `${message} ${JSON.stringify(fields)}`);
+    return { debug: () => undefined, info: say, warn: say, error: say };
+  };
+  const recorder = { event: () => undefined };
+
+  const services = new Map<string, ReturnType<typeof createService>>();
+  const add = (name: string, place: string, start: Parameters<typeof createService>[3]): void => {
+    services.set(name, createService(scheduler, name, place, start));
+  };
+  for (const [machine, kernel] of storage) {
+    add(agentOf(machine), machine, (handle) => {
+      startStorageAgent({
+        kube: kubeFor(kubeWorld, handle, machine),
+        node: machine,
+        namespace: NAMESPACE,
+        leaseDurationMs: shape.leaseMs,
+        version: 'sim',
+        host: kernel.host(handle),
+        log: logOf(handle.name),
+        clock: scheduler.clockOf(handle),
+        random: dice.fraction,
+      });
+    });
+  }
+  for (const [machine, kernel] of clients) {
+    add(agentOf(machine), machine, (handle) => {
+      void startClientAgent({
+        kube: kubeFor(kubeWorld, handle, machine),
+        node: machine,
+        namespace: NAMESPACE,
+        leaseDurationMs: shape.leaseMs,
+        host: kernel.ports(handle),
+        recorder,
+        log: logOf(handle.name),
+      });
+    });
+  }
+  add(OPERATOR, CONTROL, (handle) => {
+    const kube = kubeFor(kubeWorld, handle, CONTROL);
+    const clock = scheduler.clockOf(handle);
+    const log = logOf(handle.name);
+    const leases = kube.resource(kinds.leases, NAMESPACE);
+    const durationMs = (3 * shape.leaseMs) / 10;
+    startHeartbeat({ leases, name: WITNESS, holder: handle.name, durationMs, log, clock });
+    void runVolumeController(
+      {
+        kube,
+        namespace: NAMESPACE,
+        witness: WITNESS,
+        leaseDurationMs: shape.leaseMs,
+        recorder,
+        clock,
+        random: dice.fraction,
+        settings: { creationPatienceMs: 5000, rejoinPatienceMs: 5000, retryMs: 5000 },
+        log,
+        concurrency: 2,
+      },
+      new AbortController().signal,
+    );
+  });
+  const machineOf = new Map([...services.values()].map((service) => [service.name, service.place]));
+  scheduler.onTurn = (program, label) => {
+    const service = services.get(program.name);
+    const machine = machineOf.get(program.name) ?? '';
+    if (storage.has(machine)) laws.onStorageEffect(machine, label);
+    service?.onTurn(program);
+  };
+
+  api.volumes.create({
+    metadata: { name: VOLUME },
+    spec: {
+      capacityBytes: CAPACITY_BYTES,
+      replicas: shape.replicas,
+      placement: { constraints: [{ distinct: { label: 'zone' } }], goals: [] },
+      healing: {
+        replicaTimeout: shape.replicaTimeout,
+        legTimeout: shape.legTimeout,
+        onControlPlaneLoss: 'Wait',
+        onSlowLeg: 'Report',
+        paused: false,
+      },
+      provisioning: 'Thin',
+      attachTo: '',
+    },
+  });
+  const user = startUser({ scheduler, api, network, laws, clients, volume: VOLUME, blocks: BLOCKS, history });
+
+  const machine = (name: string): StorageKernel | ClientKernel => {
+    const found = storage.get(name) ?? clients.get(name);
+    if (found === undefined) throw new Error(`there is no machine ${name}`);
+    return found;
+  };
+  return {
+    scheduler,
+    api,
+    network,
+    health,
+    laws,
+    user,
+    storage,
+    clients,
+    services,
+    history,
+    volume: () => api.volumes.rows.get(VOLUME),
+    powerOff: (name) => {
+      if (!machine(name).on) return;
+      services.get(agentOf(name))?.suspend();
+      network.setOn(name, false);
+      machine(name).powerOff();
+    },
+    powerOn: (name) => {
+      if (machine(name).on) return;
+      machine(name).powerOn();
+      network.setOn(name, true);
+      services.get(agentOf(name))?.resume();
+    },
+  };
+}
+
+/** What people want to read of a change of the record. */
+function tellChange({ kind, name, before, after }: Change, say: (what: string) => void): void {
+  if (kind === 'ReplicatedVolume') {
+    const pick = (volume: ReplicatedVolume | undefined): string => {
+      const { attachment, inSync, outOfSync, replicas } = volume?.status ?? {};
+      const out = Object.entries(outOfSync ?? {}).map(([replica, { epoch }]) => `${replica}@${epoch}`);
+      const members = (replicas ?? []).map((each) => `${each.name}${each.role === 'Member' ? '' : '(leaving)'}`);
+      return `attachTo=${volume?.spec.attachTo} attachment=${attachment?.node}@${attachment?.epoch} clean=${attachment?.clean} inSync=[${inSync?.join()}] outOfSync=[${out.join()}] replicas=[${members.join()}]`;
+    };
+    const text = pick(after as ReplicatedVolume | undefined);
+    if (text !== pick(before as ReplicatedVolume | undefined)) say(after === undefined ? `${name} is gone` : text);
+    return;
+  }
+  if (kind === 'VolumeReplica') {
+    const pick = (object: Change['after']): string => {
+      const { spec, status, metadata } = (object ?? {}) as Partial<
+        import('../../operator/volume/model.ts').VolumeReplica
+      >;
+      return `${spec?.state} host=${spec?.hostNqn?.split(':').at(-1)} epoch=${spec?.epoch} phase=${status?.phase} fenced=${status?.fencedEpoch} deleting=${metadata?.deletionTimestamp !== undefined}`;
+    };
+    if (pick(before) !== pick(after)) say(`${name}: ${after === undefined ? 'gone' : pick(after)}`);
+  }
+  if (kind === 'VolumeConnection' && (before === undefined || after === undefined)) {
+    say(`${name}: ${after === undefined ? 'gone' : 'made'}`);
+  }
+}
