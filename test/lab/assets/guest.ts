@@ -6,7 +6,7 @@ import { LabError } from '../errors.ts';
 import { run } from '../process.ts';
 import type { Progress } from '../progress.ts';
 import { BACKPORTS, GUEST_SUITE, debianMirror, privateApt, sourceLine } from './debian.ts';
-import { installModules, kernelRecipe, writeVmlinux } from './kernel.ts';
+import { installModules, kernelRecipe, kernelSuite, writeVmlinux } from './kernel.ts';
 import { buildTools, requireTools } from './tools.ts';
 
 /** The files that a guest boots from. */
@@ -45,6 +45,7 @@ const guestDir = path.join(import.meta.dirname, '..', 'guest');
  * LabError when a tool is missing or root is needed.
  */
 export async function guestAssets(cache: string, progress: Progress): Promise<GuestAssets> {
+  const suite = kernelSuite();
   const scripts = await Promise.all(
     ['init.sh', 'initramfs-init.sh', 'lvm.conf'].map(async (name) => await readFile(path.join(guestDir, name))),
   );
@@ -52,9 +53,12 @@ export async function guestAssets(cache: string, progress: Progress): Promise<Gu
     cache,
     {
       kind: 'guest',
-      key: keyOf(['2', kernelRecipe, JSON.stringify(PACKAGES), nodeBinary().version, ...scripts]),
+      key: keyOf([
+        ...['2', kernelRecipe, JSON.stringify(PACKAGES), nodeBinary().version, ...scripts],
+        ...(suite === BACKPORTS ? [] : [suite]),
+      ]),
       needBytes: NEED_BYTES,
-      build: async (target) => await build(target, progress),
+      build: async (target) => await build(target, suite, progress),
     },
     progress,
   );
@@ -76,7 +80,7 @@ function nodeBinary(): { readonly file: string; readonly version: string } {
   return { file, version };
 }
 
-async function build(target: string, progress: Progress): Promise<void> {
+async function build(target: string, suite: string, progress: Progress): Promise<void> {
   if (process.getuid?.() !== 0) {
     throw new LabError(
       'building the guest needs root: a Debian root file system holds files of several users. Run this once: sudo -E make lab-assets',
@@ -86,11 +90,21 @@ async function build(target: string, progress: Progress): Promise<void> {
   const mirror = await debianMirror();
   const kernelDir = path.join(target, 'kernel');
   const root = path.join(target, 'root');
-  const release = await progress.step('fetching the guest kernel from bookworm-backports', 8_000, async () => {
-    const apt = await privateApt(path.join(target, 'apt'), mirror, [GUEST_SUITE, BACKPORTS]);
-    const name = await apt.dependencyOf(`linux-image-cloud-amd64/${BACKPORTS}`, /^linux-image-[0-9]/);
-    await apt.unpack([`${name}/${BACKPORTS}`], kernelDir);
-    return name.replace('linux-image-', '');
+  const release = await progress.step(`fetching the guest kernel from ${suite}`, 8_000, async () => {
+    const apt = await privateApt(path.join(target, 'apt'), mirror, [suite]);
+    const image = await apt.dependencyOf(`linux-image-cloud-amd64/${suite}`, /^linux-image-[0-9]/);
+    const version = image.replace('linux-image-', '');
+    // Since 7.3 the image's package only depends on those that hold the kernel, its modules, and what it has built in.
+    const parts = [image];
+    for (const part of [/^linux-binary-[0-9]/, /^linux-modules-[0-9]/, /^linux-base-[0-9]/]) {
+      const name = await apt.dependencyOf(`${image}/${suite}`, part).catch(() => undefined);
+      if (name !== undefined) parts.push(name);
+    }
+    await apt.unpack(
+      parts.map((name) => `${name}/${suite}`),
+      kernelDir,
+    );
+    return version;
   });
   await progress.step('building the guest root from Debian packages', 40_000, async (note) => {
     await debootstrap(root, mirror, note);

@@ -4,6 +4,8 @@ import path from 'node:path';
 import { gunzipSync, zstdDecompressSync } from 'node:zlib';
 import { LabError } from '../errors.ts';
 import { run } from '../process.ts';
+import { BACKPORTS } from './debian.ts';
+import { unlz4 } from './lz4.ts';
 
 /** Modules that the initramfs loads, before there is a root. */
 const BOOT_MODULES = ['virtio_blk', 'virtio_net', 'virtio-rng', 'erofs', 'overlay'];
@@ -44,6 +46,22 @@ const OTHER_MODULES = [
   ['virtio_balloon', 'virtio_console', 'virtio_pci', 'libcrc32c', 'crc64-rocksoft', 't10-pi', 'nls_utf8'],
 ].flat();
 
+/** The suites of Debian whose kernel a guest can run: 6.1, 6.12, 6.12, and the newest. */
+const KERNEL_SUITES = ['bookworm', BACKPORTS, 'trixie', 'trixie-backports', 'forky', 'sid'];
+
+/** The suite that the guest's kernel comes from: HOLDFAST_LAB_KERNEL, else bookworm-backports. Throws LabError. */
+export function kernelSuite(env: Readonly<Record<string, string | undefined>> = process.env): string {
+  const suite = env['HOLDFAST_LAB_KERNEL'] ?? '';
+  if (suite === '') return BACKPORTS;
+  if (!KERNEL_SUITES.includes(suite)) {
+    throw new LabError(`HOLDFAST_LAB_KERNEL=${suite}: it must be one of ${KERNEL_SUITES.join(', ')}`);
+  }
+  return suite;
+}
+
+/** Needed modules that some suites' kernels were never built with; only the suite that is the default must have all. */
+const MAY_LACK: readonly string[] = ['nvme-loop'];
+
 /** What decides the content: part of the cache key. */
 export const kernelRecipe = JSON.stringify({ BOOT_MODULES, NEEDED_MODULES, OTHER_MODULES });
 
@@ -67,6 +85,7 @@ async function decompress(payload: Buffer): Promise<Buffer> {
   if (magic === 0xfd377a58) return (await run('xz', ['-dc', '--single-stream'], { input: payload })).stdout;
   if (magic === 0x28b52ffd) return zstdDecompressSync(payload.subarray(0, -4));
   if (magic >>> 16 === 0x1f8b) return gunzipSync(payload.subarray(0, -4));
+  if (magic === 0x02214c18) return unlz4(payload);
   throw new LabError(`the kernel image is compressed in an unknown way (0x${magic.toString(16)})`);
 }
 
@@ -80,10 +99,10 @@ export interface UnpackedKernel {
 
 /** Writes the kernel, uncompressed, to `file`. */
 export async function writeVmlinux(kernel: UnpackedKernel, file: string): Promise<void> {
-  await writeFile(
-    file,
-    await extractVmlinux(await readFile(path.join(kernel.dir, 'boot', `vmlinuz-${kernel.release}`))),
-  );
+  const places = [`boot/vmlinuz-${kernel.release}`, `usr/lib/modules/${kernel.release}/vmlinuz`];
+  const found = places.map((place) => path.join(kernel.dir, place)).find((place) => existsSync(place));
+  if (found === undefined) throw new LabError(`the kernel package has no ${places.join(' and no ')}`);
+  await writeFile(file, await extractVmlinux(await readFile(found)));
 }
 
 /**
@@ -98,8 +117,14 @@ export async function installModules(kernel: UnpackedKernel, root: string): Prom
   await cp(source, path.join(full, 'lib/modules', release), { recursive: true });
   await run('depmod', ['-b', full, release]);
   const boot = await moduleFiles(full, release, BOOT_MODULES, true);
-  const needed = await moduleFiles(full, release, NEEDED_MODULES, true);
-  const others = await moduleFiles(full, release, OTHER_MODULES, false);
+  const mayLack = kernelSuite() === BACKPORTS ? [] : MAY_LACK;
+  const needed = await moduleFiles(
+    full,
+    release,
+    NEEDED_MODULES.filter((name) => !mayLack.includes(name)),
+    true,
+  );
+  const others = await moduleFiles(full, release, [...mayLack, ...OTHER_MODULES], false);
   const target = path.join(root, 'lib/modules', release);
   await mkdir(target, { recursive: true });
   for (const name of ['modules.builtin', 'modules.builtin.modinfo', 'modules.order']) {
