@@ -44,6 +44,7 @@ export function targets(figures: Figures): Target[] {
       `${figures.stallMs} ms`,
       `<= ${stallLimit} ms`,
       figures.stallMs <= stallLimit,
+      true,
     ),
     row('record before acknowledge', String(figures.recordedBeforeAck), 'true', figures.recordedBeforeAck),
     row(
