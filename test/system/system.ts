@@ -37,6 +37,9 @@ export interface System {
   startOperator(): Promise<void>;
   startController(): Promise<void>;
   stopOperator(): Promise<void>;
+  stopController(): Promise<void>;
+  /** Whether a program beside the control plane runs. */
+  isRunning(program: 'operator' | 'csi-controller'): boolean;
   /** Memory (RSS) of each program in MiB, the highest of its instances. */
   rssMiB(): Promise<Record<'operator' | 'csiController' | 'clientAgent' | 'storageAgent', number>>;
   /** The end of a program's log. */
@@ -138,6 +141,13 @@ export async function startSystem(lab: Lab, options: SystemOptions = {}): Promis
     },
     async stopOperator() {
       await host.get('operator')?.kill();
+    },
+    async stopController() {
+      await host.get('csi-controller')?.kill();
+    },
+    isRunning(program) {
+      const daemon = host.get(program);
+      return daemon !== undefined && daemon.ended() === undefined;
     },
     async rssMiB() {
       const inGuests = async (vms: readonly Vm[], program: string): Promise<number> => {
