@@ -17,6 +17,9 @@ export const OPERATOR_FINALIZER = `${API_GROUP}/operator`;
 export const STORAGE_AGENT_FINALIZER = `${API_GROUP}/storage-agent`;
 export const CLIENT_AGENT_FINALIZER = `${API_GROUP}/client-agent`;
 
+/** Annotation of a ReplicatedVolume that `holdfast recover` is building up: the operator leaves it alone meanwhile. */
+export const RECOVERING_ANNOTATION = `${API_GROUP}/recovering`;
+
 /** Lease by which a storage-agent shows that it lives. */
 export function storageLeaseName(storageNode: string): string {
   return `storage-${storageNode}`;

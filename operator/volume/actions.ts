@@ -28,6 +28,8 @@ export type Action =
       readonly hostNqn: string;
       readonly epoch: number;
     }
+  /** The replica's data is of this lineage, by the record. */
+  | { readonly kind: 'setLineage'; readonly name: string; readonly uid: string; readonly lineage: number }
   | { readonly kind: 'orphanReplica'; readonly name: string; readonly uid: string; readonly why: string }
   | { readonly kind: 'deleteReplica'; readonly name: string; readonly uid: string }
   | { readonly kind: 'createConnection'; readonly name: string; readonly spec: ConnectionSpec }
@@ -66,6 +68,18 @@ export type RecordChange =
   | { readonly kind: 'released'; readonly attachment: Attachment; readonly event: PlannedEvent }
   /** The client is cut off from every leg that counts. */
   | { readonly kind: 'fenced'; readonly attachment: Attachment; readonly event: PlannedEvent }
+  /** A person's decision: the volume goes on from a replica that lacks writes, and what the others hold is lost. */
+  | {
+      readonly kind: 'forceStart';
+      readonly replica: string;
+      readonly lineage: number;
+      readonly recordGeneration: number;
+      readonly replicas: readonly ReplicaRecord[];
+      readonly attachment: Attachment;
+      /** By replica, what the record says of it from now on; null for the one that is started from. */
+      readonly outOfSync: Readonly<Record<string, object | null>>;
+      readonly event: PlannedEvent;
+    }
   /** Replicas that are marked as orphans are no longer named. */
   | {
       readonly kind: 'forget';
@@ -81,11 +95,20 @@ export function recordPatch(change: RecordChange, outOfSync: Readonly<Record<str
     case 'replace':
       return { replicas: change.replicas, nextReplica: change.nextReplica };
     case 'initialise':
-      return { inSync: change.inSync, attachment: { node: '', hostNqn: '', epoch: 0, clean: true } };
+      return {
+        inSync: change.inSync,
+        recordGeneration: 1,
+        lineage: 1,
+        attachment: { node: '', hostNqn: '', epoch: 0, clean: true },
+      };
     case 'grant':
     case 'released':
     case 'fenced':
       return { attachment: change.attachment };
+    case 'forceStart': {
+      const { replica, lineage, recordGeneration, replicas, attachment } = change;
+      return { inSync: [replica], lineage, recordGeneration, replicas, attachment, outOfSync: change.outOfSync };
+    }
     case 'forget': {
       // Only the keys of the forgotten replicas: the rest of outOfSync belongs to the client agent.
       const stale = change.names.filter((name) => Object.hasOwn(outOfSync, name));
@@ -112,6 +135,12 @@ export function actionEvent(action: Action): PlannedEvent | undefined {
           action.hostNqn === ''
             ? `closing ${action.name} to every host, epoch ${action.epoch}`
             : `opening ${action.name} to ${action.hostNqn} alone, epoch ${action.epoch}`,
+      };
+    case 'setLineage':
+      return {
+        type: 'Normal',
+        reason: 'LineageChanged',
+        message: `the data of ${action.name} is of lineage ${action.lineage}`,
       };
     case 'orphanReplica':
       return {

@@ -145,7 +145,11 @@ export async function runVolumeController(
 
 /** It waits for a storage node that fits: a change of any may help. */
 function waitsForPlace({ status }: ReplicatedVolume): boolean {
-  return status?.conditions?.some(({ status: is, reason }) => is === 'False' && reason === 'NoPlace') ?? true;
+  return (
+    status?.conditions?.some(
+      ({ status: is, reason }) => is === 'False' && (reason === 'NoPlace' || reason === 'DataOnDisk'),
+    ) ?? true
+  );
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

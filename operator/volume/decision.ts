@@ -3,7 +3,8 @@ import type { Facts } from './facts.ts';
 
 /** Why something does not go on, or what it waits for. The report to people is made of these. */
 export interface Note {
-  readonly topic: 'place' | 'create' | 'attach' | 'detach' | 'heal' | 'delete' | 'connection' | 'replicas';
+  readonly topic:
+    'place' | 'create' | 'attach' | 'detach' | 'heal' | 'delete' | 'connection' | 'replicas' | 'conflict' | 'force';
   /** CamelCase; becomes a condition's reason. */
   readonly reason: string;
   readonly message: string;

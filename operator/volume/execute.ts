@@ -2,6 +2,7 @@ import {
   API_GROUP_VERSION,
   CLIENT_AGENT_FINALIZER,
   OPERATOR_FINALIZER,
+  RECOVERING_ANNOTATION,
   STORAGE_AGENT_FINALIZER,
   VOLUME_LABEL,
 } from '../../lib/api/names.ts';
@@ -97,6 +98,9 @@ async function read(planned: ReplicatedVolume, stores: Stores): Promise<Fresh | 
   if (volume === undefined || volume.metadata.uid !== uid) {
     return 'the volume is gone';
   }
+  if (volume.metadata.annotations?.[RECOVERING_ANNOTATION] !== undefined) {
+    return 'the volume is being recovered';
+  }
   if (volume.metadata.resourceVersion !== resourceVersion) {
     return 'the volume has changed';
   }
@@ -119,6 +123,8 @@ function isDone(action: Action, fresh: Fresh): boolean {
       const spec = replica(action.uid)?.spec;
       return spec?.epoch === action.epoch && spec.hostNqn === action.hostNqn;
     }
+    case 'setLineage':
+      return (replica(action.uid)?.spec.lineage ?? 0) >= action.lineage;
     case 'orphanReplica':
       return (replica(action.uid)?.spec.state ?? 'Orphan') === 'Orphan';
     case 'deleteReplica':
@@ -170,6 +176,9 @@ async function perform(action: Action, fresh: Fresh, stores: Stores): Promise<Re
         metadata: { uid: action.uid },
         spec: { hostNqn: action.hostNqn, epoch: action.epoch },
       });
+      return undefined;
+    case 'setLineage':
+      await stores.replicas.patch(action.name, { metadata: { uid: action.uid }, spec: { lineage: action.lineage } });
       return undefined;
     case 'orphanReplica':
       await stores.replicas.patch(action.name, { metadata: { uid: action.uid }, spec: { state: 'Orphan' } });

@@ -16,6 +16,8 @@ export interface Replica {
   readonly hasHistory: boolean;
   /** The storage agent of its node. */
   readonly node: Liveness;
+  /** What its disk knows and the API server does not, in words of its storage agent; undefined when they agree. */
+  readonly conflict: string | undefined;
   /** What the attached client says about its leg. */
   readonly leg: LegStatus | undefined;
 }
@@ -48,6 +50,8 @@ export interface Facts {
   /** The in-sync set has been written: the volume can hold data. */
   readonly initialised: boolean;
   readonly attachment: Attachment;
+  /** The history that the volume's data belongs to. */
+  readonly lineage: number;
   readonly members: readonly Replica[];
   readonly leaving: readonly Replica[];
   /** Members, then leaving ones. */
@@ -97,6 +101,7 @@ export function factsOf(world: World, nowMs: number): Facts {
     ending,
     initialised,
     attachment,
+    lineage: status.lineage ?? 1,
     members,
     leaving,
     recorded: [...members, ...leaving],
@@ -139,6 +144,7 @@ function replicaOf(
     inSync,
     hasHistory: inSync || Object.hasOwn(status.outOfSync ?? {}, name),
     node: world.storageAgents.get(record.storageNode) ?? never,
+    conflict: object && conflictOf(object),
     leg: connection?.status?.legs?.find(({ replica }) => replica === name),
   };
 }
@@ -170,6 +176,12 @@ function sessionOf(
   return (world.clients.get(node) ?? never).alive
     ? { kind: 'releasing', node, connection }
     : { kind: 'fencing', node, why: `${node} does not renew its lease` };
+}
+
+/** What a replica's disk knows and the API server does not; undefined when they agree, or nobody has looked. */
+export function conflictOf(object: VolumeReplica): string | undefined {
+  const found = object.status?.conditions?.find(({ type }) => type === 'Consistent');
+  return found?.status === 'False' ? found.message : undefined;
 }
 
 /** The client has its device, under the present epoch. */

@@ -3,6 +3,7 @@
  * caches, which may be old, and it may be wrong; this file trusts neither and repeats none of its reasoning.
  */
 import { OPERATOR_FINALIZER, hostNqn } from '../../lib/api/names.ts';
+import { conflictOf } from './facts.ts';
 import type { Action, RecordChange } from './actions.ts';
 import { sameJson } from './merge-patch.ts';
 import type { ConnectionSpec, ReplicatedVolume, VolumeConnection, VolumeReplica, VolumeStatus } from './model.ts';
@@ -32,6 +33,10 @@ export function objectToRecord(change: RecordChange, fresh: Fresh): Objection {
   const status: VolumeStatus = volume.status ?? {};
   const inSync = status.inSync ?? [];
   const { attachment } = status;
+  // Each change rests on the record, and a disk says that it is an old one.
+  const conflicts = fresh.replicas.filter((replica) => isOwn(replica, volume) && conflictOf(replica) !== undefined);
+  if (conflicts.length > 0)
+    return `the disk of ${conflicts.map(({ metadata }) => metadata.name).join(', ')} knows more`;
   switch (change.kind) {
     case 'place':
       return firstOf(
@@ -93,6 +98,29 @@ export function objectToRecord(change: RecordChange, fresh: Fresh): Objection {
         [!change.attachment.clean, 'a client that was cut off has not stopped its array in order'],
         fenced(fresh, change.attachment.epoch, ''),
       );
+    case 'forceStart': {
+      const request = volume.spec.forceStart;
+      const chosen = find(fresh, change.replica);
+      const cutOff = fencedFrom(fresh, chosen, change.attachment);
+      return firstOf(
+        [request?.acceptDataLoss === true, 'nobody has accepted the loss of data'],
+        [
+          request?.replica === change.replica && request.lineage === change.lineage,
+          'this is not the forced start that was asked for',
+        ],
+        [change.lineage === (status.lineage ?? 1) + 1, 'a lineage follows the one before it'],
+        [change.recordGeneration > (status.recordGeneration ?? 0), 'the generation of the record only grows'],
+        [inSync.length > 0 && !inSync.includes(change.replica), 'the replica is in sync'],
+        [Object.hasOwn(status.outOfSync ?? {}, change.replica), 'the replica has never been in sync'],
+        [chosen?.spec.state === 'Active' && chosen.status?.phase === 'Ready', 'the replica is not ready'],
+        [volume.metadata.deletionTimestamp === undefined, 'the volume is being deleted'],
+        [attachment?.node === '' || cutOff, 'the client that has the volume is not cut off from the replica'],
+        [
+          change.attachment.node === '' && change.attachment.epoch >= (attachment?.epoch ?? 0),
+          'a forced start hands the volume to nobody, and its epoch does not fall',
+        ],
+      );
+    }
     case 'forget':
       return firstOf(
         [change.names.every((name) => !inSync.includes(name)), 'an in-sync replica is never forgotten'],
@@ -108,6 +136,18 @@ export function objectToRecord(change: RecordChange, fresh: Fresh): Objection {
         ],
       );
   }
+}
+
+/** Whether the replica has proved that no host of an earlier attachment can reach it, and no replica is open to one. */
+function fencedFrom(fresh: Fresh, replica: VolumeReplica | undefined, { epoch }: { readonly epoch: number }): boolean {
+  const own = fresh.replicas.filter((each) => isOwn(each, fresh.volume) && each.spec.state === 'Active');
+  const isClosed = own.every(({ spec }) => spec.epoch === epoch && spec.hostNqn === '');
+  const isLater = epoch > (fresh.volume.status?.attachment?.epoch ?? 0);
+  return isLater && isClosed && replica?.status?.fencedEpoch === epoch;
+}
+
+function isOwn(replica: VolumeReplica, volume: ReplicatedVolume): boolean {
+  return replica.spec.volumeUid === volume.metadata.uid;
 }
 
 /** Law 3: at least one in-sync replica has confirmed, and no replica is still open under an earlier epoch. */
@@ -149,6 +189,11 @@ export function objectToAction(action: Action, fresh: Fresh): Objection {
       );
     case 'setAccess':
       return objectToAccess(action, fresh);
+    case 'setLineage':
+      return firstOf(
+        [inSync.includes(action.name), 'only what is in sync is of the lineage of the volume'],
+        [(status.lineage ?? 1) === action.lineage, 'the lineage is not that of the volume'],
+      );
     case 'orphanReplica':
     case 'deleteReplica':
       return objectToRemoval(action, fresh, ending);
@@ -223,6 +268,9 @@ function objectToRemoval(
     return undefined;
   }
   const inSync = status.inSync ?? [];
+  if (fresh.replicas.some((each) => isOwn(each, fresh.volume) && conflictOf(each) !== undefined)) {
+    return 'a disk knows more of the volume than its record: nothing is erased';
+  }
   const isSpare = membersOf(status).every((name) => inSync.includes(name));
   return firstOf(
     [!inSync.includes(action.name), 'an in-sync replica is never removed'],

@@ -13,7 +13,7 @@ export type ConnectionLeg = ConnectionSpec['legs'][number];
 export type LegStatus = NonNullable<NonNullable<VolumeConnection['status']>['legs']>[number];
 
 /** The condition types that the operator keeps on a ReplicatedVolume. */
-export const conditionTypes = ['Placed', 'Ready', 'Redundant', 'Attached', 'Healing'] as const;
+export const conditionTypes = ['Placed', 'Ready', 'Redundant', 'Attached', 'Healing', 'Consistent'] as const;
 export type ConditionType = (typeof conditionTypes)[number];
 
 /** A condition without the fields that depend on when it changed. */

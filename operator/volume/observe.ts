@@ -47,6 +47,14 @@ export function observe(
     connections,
     candidates: () =>
       candidatesOf(caches.storageNodes(), caches.replicasOn, (node) => leases.isFresh(storageLeaseName(node), nowMs)),
+    unknownReplicas: () =>
+      caches
+        .storageNodes()
+        .flatMap(({ metadata, status }) =>
+          (status?.unknownReplicas ?? [])
+            .filter((each) => each.volume === name && each.erased !== true)
+            .map(({ replica, logicalVolume }) => `${replica ?? logicalVolume} on ${metadata.name}`),
+        ),
     storageAgents: new Map(agents.map((node) => [node, liveness(storageLeaseName(node))])),
     clients: new Map(clients.map((node) => [node, liveness(clientLeaseName(node))])),
     settings,

@@ -7,11 +7,14 @@ import type { Facts } from './facts.ts';
 import { factsOf } from './facts.ts';
 import { mergePatch, sameJson } from './merge-patch.ts';
 import type { Condition, ReplicatedVolume, VolumeStatus } from './model.ts';
+import { RECOVERING_ANNOTATION } from '../../lib/api/names.ts';
 import { attach } from './rules/attach.ts';
 import { connect } from './rules/connection.ts';
+import { hold, hasConflict } from './rules/conflict.ts';
 import { createReplicas, initialise, replaceUnborn } from './rules/create.ts';
 import { deleteVolume, holdVolume, isHeld } from './rules/delete.ts';
 import { fence, release, released, sweepConnections } from './rules/detach.ts';
+import { forceStart, setLineages } from './rules/force-start.ts';
 import { grow, heal } from './rules/heal.ts';
 import { retire, sweepStrangers } from './rules/orphans.ts';
 import { placeVolume } from './rules/place.ts';
@@ -25,6 +28,8 @@ export const rules: readonly Rule[] = [
   replaceUnborn,
   createReplicas,
   initialise,
+  forceStart,
+  setLineages,
   release,
   released,
   fence,
@@ -36,6 +41,13 @@ export const rules: readonly Rule[] = [
   retire,
   sweepStrangers,
 ];
+
+const idle: Plan = { actions: [], status: undefined, record: undefined, events: [], lookAgainMs: undefined };
+
+/** A disk that knows more than the record stops everything but the deletion: each step would rest on an old record. */
+function rulesFor(facts: Facts): readonly Rule[] {
+  return hasConflict(facts) ? [deleteVolume, hold] : rules;
+}
 
 export interface Plan {
   /**
@@ -60,11 +72,13 @@ export interface Plan {
  */
 export function plan(world: World, nowMs: number): Plan {
   const facts = factsOf(world, nowMs);
+  // A person is rebuilding the record; the end of that is a change of the object.
+  if (world.volume.metadata.annotations?.[RECOVERING_ANNOTATION] !== undefined) return idle;
   if (!isHeld(facts)) {
     const { actions = [] } = holdVolume(facts);
     return { actions, status: undefined, record: undefined, events: [], lookAgainMs: undefined };
   }
-  const verdict = decide(rules, facts);
+  const verdict = decide(rulesFor(facts), facts);
   if (verdict.record === undefined) {
     const status = reported(facts, verdict);
     return {
@@ -81,7 +95,7 @@ export function plan(world: World, nowMs: number): Plan {
 function withRecord(world: World, nowMs: number, record: RecordChange): Plan {
   const patch = recordPatch(record, world.volume.status?.outOfSync ?? {});
   const after = factsOf({ ...world, volume: patched(world.volume, patch) }, nowMs);
-  const { status, events } = reported(after, decide(rules, after));
+  const { status, events } = reported(after, decide(rulesFor(after), after));
   return {
     actions: [],
     status: { ...patch, ...status },

@@ -21,6 +21,11 @@ export interface World {
   readonly storageAgents: ReadonlyMap<string, Liveness>;
   /** By the name of the client node. */
   readonly clients: ReadonlyMap<string, Liveness>;
+  /**
+   * Replicas of a volume of this name that storage nodes have on disk and for which there are no objects, in words for
+   * people; worked out when it is asked for.
+   */
+  readonly unknownReplicas?: () => readonly string[];
   readonly settings: Settings;
 }
 

@@ -58,13 +58,26 @@ export function fenceState(facts: Facts, epoch: number): FenceState {
   return { confirmed, pending, unreachable, done: pending.length === 0 && confirmed.length > 0 };
 }
 
+/**
+ * Replicas that have held data, are not in sync by the record, and can be asked: their disks may know that the record is
+ * an old one. They are waited for as long as they are at work and report no trouble of their own.
+ */
+export function silentWitnesses(facts: Facts, epoch: number): readonly Replica[] {
+  return facts.recorded.filter((replica) => {
+    const object = activeObject(replica);
+    if (replica.inSync || !replica.hasHistory || !replica.node.alive || object === undefined) return false;
+    const { phase, message = '' } = object.status ?? {};
+    return phase === 'Ready' && !message.startsWith('HF') && !hasConfirmed(object, epoch);
+  });
+}
+
 /** Whether the replica's storage agent has proved that no host of an epoch before `epoch` is left. */
 export function hasConfirmed(object: NonNullable<Replica['object']>, epoch: number): boolean {
   return object.spec.epoch === epoch && object.status?.fencedEpoch === epoch;
 }
 
 /** What a fence waits for, as a phrase, and whether only something outside can help. */
-export function fenceWait(state: FenceState): { readonly message: string; readonly blocked: boolean } {
+export function fenceWait(facts: Facts, state: FenceState): { readonly message: string; readonly blocked: boolean } {
   if (state.pending.length > 0) {
     return { message: `waits until ${list(state.pending)} has fenced earlier hosts`, blocked: false };
   }
@@ -72,9 +85,23 @@ export function fenceWait(state: FenceState): { readonly message: string; readon
   return {
     message: `waits for ${list(state.unreachable, ' or ')}: no in-sync replica can be reached, as ${
       many ? 'those storage nodes do' : 'that storage node does'
-    } not answer`,
+    } not answer${alternative(facts)}`,
     blocked: true,
   };
+}
+
+/** What a person could decide for instead of waiting. */
+function alternative(facts: Facts): string {
+  const stale = facts.recorded.filter(
+    (replica) =>
+      !replica.inSync && replica.hasHistory && replica.node.alive && activeObject(replica)?.status?.phase === 'Ready',
+  );
+  if (stale.length === 0) return '';
+  const since = stale.map((replica) => {
+    const at = facts.status.outOfSync?.[replica.name]?.at;
+    return `${named(replica)} answers, but lacks what was written ${at === undefined ? 'meanwhile' : `since ${at}`}`;
+  });
+  return `; ${since.join('; ')} (holdfast volume force-start explains)`;
 }
 
 function list(replicas: readonly Replica[], separator = ' and '): string {

@@ -1,6 +1,7 @@
 import type { Decision, Rule } from '../decision.ts';
 import { nothing } from '../decision.ts';
-import { accessActions, fenceState, fenceWait, targetEpoch } from './access.ts';
+import { named } from '../facts.ts';
+import { accessActions, fenceState, fenceWait, silentWitnesses, targetEpoch } from './access.ts';
 
 /**
  * Given a volume that nobody has, when a client is to get it, then every replica is opened to that client alone under a
@@ -20,8 +21,13 @@ export const attach: Rule = (facts): Decision => {
   }
   const fence = fenceState(facts, epoch);
   if (!fence.done) {
-    const { message, blocked } = fenceWait(fence);
+    const { message, blocked } = fenceWait(facts, fence);
     return { notes: [note(node, message, blocked)] };
+  }
+  const witnesses = silentWitnesses(facts, epoch);
+  if (witnesses.length > 0) {
+    const message = `waits until ${witnesses.map(named).join(' and ')} has compared its disk with the record`;
+    return { notes: [note(node, message, false)] };
   }
   return {
     record: {

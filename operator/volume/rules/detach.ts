@@ -55,7 +55,7 @@ export const fence: Rule = (facts): Decision => {
   }
   const state = fenceState(facts, epoch);
   if (!state.done) {
-    const { message, blocked } = fenceWait(state);
+    const { message, blocked } = fenceWait(facts, state);
     return { notes: [note(session.why, message, blocked)] };
   }
   return {

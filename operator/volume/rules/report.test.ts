@@ -112,6 +112,7 @@ describe('conditions', () => {
       Placed: 'True Placed',
       Ready: 'True Usable',
       Redundant: 'True AllInSync',
+      Consistent: 'True Agrees',
       Attached: 'True Connected',
       Healing: 'False NotNeeded',
     });

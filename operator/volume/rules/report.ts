@@ -22,7 +22,7 @@ export function report(facts: Facts, notes: readonly Note[]): Report {
     message: clip(messageOf(facts, notes, phase), 1024),
     inSyncSummary: `${inSyncMembers(facts)}/${facts.world.volume.spec.replicas}`,
     size: formatBytes(facts.world.volume.spec.capacityBytes),
-    conditions: [placed, ready, redundant, attached, healing].map((observe) => observe(facts, notes)),
+    conditions: [placed, ready, redundant, attached, healing, consistent].map((observe) => observe(facts, notes)),
   };
 }
 
@@ -35,9 +35,11 @@ function phaseOf(facts: Facts, notes: readonly Note[]): Phase {
   return isHealing(facts) ? 'Healing' : 'Degraded';
 }
 
+const stopping: ReadonlySet<Note['topic']> = new Set(['attach', 'detach', 'conflict']);
+
 /** Nobody can read or write, and nothing of ours is going to change that. */
 function isWaiting(facts: Facts, notes: readonly Note[]): boolean {
-  const stuck = notes.some(({ topic, blocked }) => (topic === 'attach' || topic === 'detach') && blocked === true);
+  const stuck = notes.some(({ topic, blocked }) => stopping.has(topic) && blocked === true);
   return stuck || (facts.session.kind === 'attached' && facts.connection?.status?.phase === 'Waiting');
 }
 
@@ -75,9 +77,12 @@ function messageOf(facts: Facts, notes: readonly Note[], phase: Phase): string {
     case 'Creating':
       return text(notes, 'place') ?? text(notes, 'create') ?? 'the replicas are being made';
     case 'Waiting':
-      return text(notes, 'attach') ?? text(notes, 'detach') ?? clientSentence(facts);
+      return join([
+        text(notes, 'conflict') ?? text(notes, 'attach') ?? text(notes, 'detach') ?? clientSentence(facts),
+        text(notes, 'force'),
+      ]);
     case 'Healthy':
-      return join([healthySentence(facts), ...progress(facts, notes), text(notes, 'replicas')]);
+      return join([healthySentence(facts), ...progress(facts, notes), text(notes, 'replicas'), text(notes, 'force')]);
     case 'Healing':
     case 'Degraded':
       return join([
@@ -86,6 +91,7 @@ function messageOf(facts: Facts, notes: readonly Note[], phase: Phase): string {
         ...progress(facts, notes),
         text(notes, 'heal'),
         text(notes, 'replicas'),
+        text(notes, 'force'),
       ]);
   }
 }
@@ -214,6 +220,13 @@ function healing(facts: Facts, notes: readonly Note[]): ConditionState {
   return facts.session.kind === 'attached'
     ? condition('Healing', 'False', 'WaitingForReplica', join(absent(facts)))
     : condition('Healing', 'False', 'Detached', 'only a client copies data: heals when the volume is attached next');
+}
+
+function consistent(_facts: Facts, notes: readonly Note[]): ConditionState {
+  const found = notes.find(({ topic }) => topic === 'conflict');
+  return found === undefined
+    ? condition('Consistent', 'True', 'Agrees', 'no disk knows more than the record')
+    : condition('Consistent', 'False', found.reason, found.message);
 }
 
 function text(notes: readonly Note[], topic: Note['topic']): string | undefined {

@@ -37,6 +37,8 @@ export interface Cluster {
   settle(): Promise<void>;
   /** Lets time pass, stopping at every moment for which something asked. */
   advance(ms: number): Promise<void>;
+  /** From now on no more is expected of the volume than what this replica holds: a person has accepted the loss. */
+  acceptLoss(volume: string, replica: string): void;
   /** One write by the volume's client; false when it has to wait. */
   write(volume: string): boolean;
   /** From now on the operator dies right after its n-th write, every n writes. */
@@ -328,6 +330,7 @@ export function createCluster(): Cluster {
         await settle();
       }
     },
+    acceptLoss: (name, replica) => void acknowledged.set(name, disks.get(diskOf(replica)) ?? 0),
     write: (name) => {
       const array = [...arrays.values()].find((each) => each.volume === name);
       if (array === undefined) return false;
