@@ -245,5 +245,5 @@ async function setClock({ stalled }: Scene, vm: Vm): Promise<void> {
 /** Limits a data disk to so many requests a second; 0 ends it (QMP, block_set_io_throttle). */
 async function throttle(vm: Vm, iops: number): Promise<void> {
   const rest = { bps: 0, bps_rd: 0, bps_wr: 0, iops_rd: 0, iops_wr: 0 };
-  await vm.qmp().execute('block_set_io_throttle', { id: 'data0', iops, ...rest });
+  await vm.qmp().execute('block_set_io_throttle', { id: '/machine/peripheral/data0/virtio-backend', iops, ...rest });
 }

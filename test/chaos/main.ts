@@ -30,8 +30,6 @@ options:
   --help             this text
 `;
 
-process.exitCode = await main();
-
 async function main(): Promise<number> {
   try {
     const options = parseOptions();
@@ -158,3 +156,5 @@ function broken(round: Round, error: unknown, notes: readonly string[]): RoundRe
   const findings = [{ what: 'stuck', text: messageOf(error) }] as const;
   return { round, findings, acknowledged: 0, stallMs: 0, healedMs: 0, tookMs: 0, notes };
 }
+
+process.exitCode = await main();
