@@ -1,5 +1,5 @@
 import type { ReplicatedVolume, VolumeConnection } from '../../../lib/api/index.ts';
-import type { Resource } from '../../../lib/kube/client.ts';
+import { KubeError, type Resource } from '../../../lib/kube/client.ts';
 import type { Logger } from '../../../lib/log.ts';
 import type { ConnectionFacts, LegFacts } from './facts.ts';
 import type { VolumeMemory } from './memory.ts';
@@ -29,11 +29,30 @@ export function factsOf(nqn: string, { facts }: ExecuteContext): LegFacts {
   return leg;
 }
 
-/** Changes the volume's record while its epoch is ours. Returns when the API server has accepted it. */
+/** A request takes no longer than this, and where the policy sets a limit no less than the other. */
+const RECORD_TIMEOUT_MAX_MS = 10_000;
+const RECORD_TIMEOUT_MIN_MS = 200;
+
+/**
+ * Changes the volume's record while its epoch is ours. Returns when the API server has accepted it. Remembers since when
+ * it could not be reached; a refusal is an answer.
+ */
 export async function record(
   context: ExecuteContext,
   change: (status: NonNullable<ReplicatedVolume['status']>) => RecordChange | undefined,
 ): Promise<void> {
+  const { memory, ports, facts } = context;
   const owner = { node: context.node, epoch: context.connection.spec.epoch };
-  context.recorded(await changeRecord(context.volumes, context.volume, owner, change));
+  const startedMs = ports.clock.monotonicMs();
+  // Who may go on without the API server must not wait for its silence any longer than that.
+  const leftMs = (facts.continueAfterMs ?? Infinity) - facts.unrecordableForMs;
+  const timeoutMs = Math.min(RECORD_TIMEOUT_MAX_MS, Math.max(RECORD_TIMEOUT_MIN_MS, leftMs));
+  try {
+    context.recorded(await changeRecord(context.volumes, context.volume, owner, change, { timeoutMs }));
+    memory.unrecordableSinceMs = undefined;
+  } catch (error) {
+    const away = error instanceof KubeError && (error.isUnanswered || error.status >= 500);
+    memory.unrecordableSinceMs = away ? (memory.unrecordableSinceMs ?? startedMs) : undefined;
+    throw error;
+  }
 }

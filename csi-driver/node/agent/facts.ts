@@ -31,6 +31,8 @@ export interface LegFacts {
   readonly busy: boolean;
   /** It may not join before this long has passed (it failed a moment ago). */
   readonly joinInMs: number;
+  /** Mean time of its latest I/Os. */
+  readonly latencyMs: number | undefined;
 }
 
 /** What is known of one volume on this client node. */
@@ -40,6 +42,12 @@ export interface ConnectionFacts {
   /** The VolumeConnection is being deleted: release the volume. */
   readonly releasing: boolean;
   readonly legTimeoutMs: number;
+  /** Without the API server for this long, a lost leg is dropped although that can't be recorded. Undefined: never. */
+  readonly continueAfterMs: number | undefined;
+  /** A leg that lives but ends no I/O for this long is dropped. Undefined: never. */
+  readonly dropSlowAfterMs: number | undefined;
+  /** For how long the API server could not be reached to record something; 0 while it answers. */
+  readonly unrecordableForMs: number;
   readonly raidDisks: number;
   /** The array was stopped in order the last time, so the in-sync legs are identical. */
   readonly clean: boolean;

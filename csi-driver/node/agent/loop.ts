@@ -9,7 +9,7 @@ import { Glance } from './glance.ts';
 import { VolumeMemory } from './memory.ts';
 import { observe, type HostFacts } from './observe.ts';
 import type { AgentPorts } from './ports.ts';
-import { isCalm, lookAgainMs, plan } from './plan.ts';
+import { isCalm, lookAgainMs, plan, slowLegs } from './plan.ts';
 import { EpochLostError } from './record.ts';
 import { connectionStatus, isUrgent } from './status.ts';
 
@@ -132,6 +132,7 @@ export class VolumeLoop {
       }
     }
     if (!failed) memory.lastError = undefined;
+    this.tellOfSlowLegs(facts);
     if (!this.finished) this.publish(connectionStatus(this.connection, facts, planned, memory, deps.ports));
     // What is still to be reported keeps a volume under full looks, as only those report.
     const calm = !failed && this.publishing === undefined && isCalm(facts, planned);
@@ -149,6 +150,16 @@ export class VolumeLoop {
       };
     }
     return lookAgainMs(facts.legTimeoutMs, calm);
+  }
+
+  private tellOfSlowLegs(facts: ConnectionFacts): void {
+    const { memory, deps, volume } = this;
+    const slow = slowLegs(facts).map((leg) => leg.replica);
+    for (const replica of slow.filter((name) => !memory.slow.includes(name))) {
+      const message = `${replica}: its I/O takes far longer than the fastest leg's, and every write waits for it`;
+      if (volume) deps.event(volume, 'Warning', 'LegSlow', message);
+    }
+    memory.slow = slow;
   }
 
   /** Whether a glance is enough: all was calm a moment ago, no object has changed since, and the kernel shows nothing new. */
@@ -227,6 +238,7 @@ export class VolumeLoop {
       .then(() => {
         this.published = status;
         this.publishedAtMs = nowMs;
+        this.memory.unrecordableSinceMs = undefined;
       })
       .catch((error: unknown) => {
         if (error instanceof KubeError && error.isNotFound) return;

@@ -89,6 +89,10 @@ export class VolumeMemory {
   /** The epoch under which this process started the array. */
   startedEpoch: number | undefined;
   lastDrop: LastDrop | undefined;
+  /** The legs that were told to be slow. */
+  slow: readonly string[] = [];
+  /** Since when the API server could not be reached to record something. */
+  unrecordableSinceMs: number | undefined;
   lastSync: LastSync | undefined;
   lastError: string | undefined;
   private readonly byNqn = new Map<string, LegMemory>();

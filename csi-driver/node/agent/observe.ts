@@ -1,6 +1,7 @@
 import type { ReplicatedVolume, VolumeConnection } from '../../../lib/api/index.ts';
 import { arrayName, devicePath, isReplicaNqn, valveName, VALVE_PREFIX } from '../../../lib/api/names.ts';
 import { parseDurationMs } from '../../../lib/api/duration.ts';
+import { policyDelayMs } from '../../../lib/api/policy.ts';
 import type { MdArray } from '../../../lib/host/md.ts';
 import type { NvmeController, NvmeNamespace } from '../../../lib/host/nvme.ts';
 import { readBlockStat } from '../../../lib/host/sysfs.ts';
@@ -68,6 +69,9 @@ export async function observe(input: ObserveInput): Promise<ConnectionFacts> {
       running && !startedUnder(connection, memory, bootId) ? 'Lost' : grantOf(status?.attachment, spec.epoch, node),
     releasing,
     legTimeoutMs: parseDurationMs(spec.legTimeout),
+    continueAfterMs: policyDelayMs('onControlPlaneLoss', spec.onControlPlaneLoss),
+    dropSlowAfterMs: policyDelayMs('onSlowLeg', spec.onSlowLeg),
+    unrecordableForMs: memory.unrecordableSinceMs === undefined ? 0 : nowMs - memory.unrecordableSinceMs,
     raidDisks: spec.raidDisks,
     clean: status?.attachment?.clean ?? false,
     array,
@@ -151,6 +155,7 @@ async function observeLeg(leg: LegMemory, context: LegContext): Promise<LegFacts
     goodForMs: pathFailed ? 0 : leg.tracker.goodForMs(nowMs),
     busy: leg.busy,
     joinInMs: leg.joinNotBeforeMs - nowMs,
+    latencyMs: leg.tracker.latencyMs,
   };
 }
 

@@ -39,6 +39,7 @@ function leg(id: 'a' | 'b' | 'c', overrides: Partial<LegFacts> = {}): LegFacts {
     goodForMs: 60_000,
     busy: false,
     joinInMs: 0,
+    latencyMs: 1,
     ...overrides,
   };
 }
@@ -65,6 +66,9 @@ function facts(overrides: Partial<ConnectionFacts> = {}): ConnectionFacts {
     grant: 'Ours',
     releasing: false,
     legTimeoutMs: 3000,
+    continueAfterMs: undefined,
+    dropSlowAfterMs: undefined,
+    unrecordableForMs: 0,
     raidDisks: 2,
     clean: true,
     array: array(),
@@ -298,6 +302,86 @@ describe('an epoch that is lost', () => {
     ]);
   });
 });
+
+describe('while the API server is away', () => {
+  const silent = leg('b', { ...connecting('b'), quietMs: 9000 });
+  const drop = (overrides: Partial<ConnectionFacts>): unknown =>
+    plan(facts({ legs: [leg('a'), silent], ...overrides }));
+  const unrecorded = (record: boolean): object => ({ actions: [{ kind: 'Drop', nqn: 'nqn-b', record }] });
+
+  test('writes wait for the record, for ever, unless the volume says otherwise', () => {
+    expect(drop({ unrecordableForMs: 1e12 })).toMatchObject(unrecorded(true));
+  });
+
+  test.each([0, 1, 250, 30_000, 90 * 60_000, 20 * 86_400_000])('it goes on after %i ms and not before', (afterMs) => {
+    const continueAfterMs = afterMs;
+    expect(drop({ continueAfterMs, unrecordableForMs: 0 })).toMatchObject(unrecorded(true));
+    expect(drop({ continueAfterMs, unrecordableForMs: Math.max(0, afterMs - 1) })).toMatchObject(unrecorded(true));
+    expect(drop({ continueAfterMs, unrecordableForMs: Math.max(1, afterMs) })).toMatchObject(unrecorded(false));
+  });
+
+  test('it does not go on without a leg that works', () => {
+    const legs = [leg('a', { goodForMs: 0 }), silent];
+    expect(plan(facts({ legs, continueAfterMs: 1, unrecordableForMs: 1e9 }))).toMatchObject({
+      actions: [],
+      phase: 'Waiting',
+    });
+  });
+
+  const released = leg('b', { ...connecting('b'), quietMs: 9000, member: member('dm-b', 1, 'faulty') });
+
+  test('what went unrecorded is recorded as soon as it can be, and told until then', () => {
+    expect(plan(facts({ legs: [leg('a'), released], continueAfterMs: 1000, unrecordableForMs: 5000 }))).toMatchObject({
+      ...unrecorded(true),
+      message: expect.stringContaining("goes on without v-b, and the API server can't be told"),
+    });
+  });
+
+  test('a leg that holds I/O back comes before one that is only to be recorded', () => {
+    const third = leg('c', { quietMs: 9000, controller: { name: 'nvme2', nqn: 'nqn-c', state: 'connecting' } });
+    expect(
+      plan(facts({ legs: [leg('a'), released, third], continueAfterMs: 1000, unrecordableForMs: 5000 })),
+    ).toMatchObject({ actions: [{ kind: 'Drop', nqn: 'nqn-c', record: false }] });
+  });
+});
+
+describe('a leg that is slow', () => {
+  const stuck = (quietMs: number): LegFacts => leg('b', { quietMs });
+
+  test('is waited for, for ever, by default', () => {
+    expect(plan(facts({ legs: [leg('a'), stuck(1e9)] })).actions).toEqual([]);
+  });
+
+  test('is dropped where the volume says so, when no I/O ended for that long', () => {
+    const dropSlowAfterMs = 30_000;
+    expect(plan(facts({ legs: [leg('a'), stuck(29_999)], dropSlowAfterMs })).actions).toEqual([]);
+    expect(plan(facts({ legs: [leg('a'), stuck(30_000)], dropSlowAfterMs })).actions).toMatchObject([
+      { kind: 'Drop', nqn: 'nqn-b', record: true, reason: expect.stringContaining('its connection lives') },
+    ]);
+  });
+
+  test("is named when its I/Os take ten times as long as the fastest leg's and a tenth of a second", () => {
+    const message = (latencyMs: number, other = 2): string =>
+      plan(facts({ legs: [leg('a', { latencyMs: other }), leg('b', { latencyMs })] })).message;
+    expect(message(99)).toBe('all legs are in sync');
+    expect(message(100)).toBe('all legs are in sync; slow: v-b');
+    expect(message(199, 20)).toBe('all legs are in sync');
+    expect(message(200, 20)).toBe('all legs are in sync; slow: v-b');
+  });
+});
+
+describe.each([1, 250, 3000, 59 * 60_000, 60 * 60_000, 90 * 60_000, 20 * 86_400_000])(
+  'a legTimeout of %i ms',
+  (legTimeoutMs) => {
+    test('is kept to the millisecond', () => {
+      const quiet = (quietMs: number): LegFacts => leg('b', { ...connecting('b'), quietMs });
+      expect(plan(facts({ legTimeoutMs, legs: [leg('a'), quiet(legTimeoutMs - 1)] })).actions).toEqual([]);
+      expect(plan(facts({ legTimeoutMs, legs: [leg('a'), quiet(legTimeoutMs)] })).actions).toMatchObject([
+        { kind: 'Drop', nqn: 'nqn-b' },
+      ]);
+    });
+  },
+);
 
 describe('how soon to look again', () => {
   const next = (overrides: Partial<ConnectionFacts>): number => {

@@ -86,9 +86,12 @@ function planRunning(facts: ConnectionFacts): Plan {
   const actions: Action[] = facts.linked ? [] : [{ kind: 'Link' }];
   const failing = facts.legs.filter((leg) => isFailing(leg, facts));
   const droppable = failing.filter((leg) => !leg.recorded || survivors(facts, leg).length > 0);
-  // One at a time: the next look decides with the record as it then stands.
-  const [first] = droppable;
-  if (first) actions.push({ kind: 'Drop', nqn: first.nqn, record: first.recorded, reason: whyFailing(first, facts) });
+  // One at a time: the next look decides with the record as it then stands. Those that hold I/O back come first.
+  const first = droppable.find((leg) => !isReleased(leg)) ?? droppable[0];
+  if (first) {
+    const record = first.recorded && !mayGoUnrecorded(first, facts);
+    actions.push({ kind: 'Drop', nqn: first.nqn, record, reason: whyFailing(first, facts) });
+  }
 
   const blocked = array.members.some((member) => member.state.has('blocked'));
   if (array.state === 'write-pending' && !blocked && failing.length === 0) actions.push({ kind: 'MarkActive' });
@@ -103,26 +106,62 @@ function planRunning(facts: ConnectionFacts): Plan {
     const names = stuck.map((leg) => leg.replica).join(', ');
     return { actions, phase: 'Waiting', message: `I/O waits: no in-sync leg answers (${names}); nothing is lost` };
   }
-  const away = facts.legs.filter((leg) => leg.desired && !leg.recorded).map((leg) => leg.replica);
-  const message = away.length === 0 ? 'all legs are in sync' : `not in sync: ${away.join(', ')}`;
-  return { actions, phase: 'Connected', message };
+  return { actions, phase: 'Connected', message: connectedMessage(facts, failing) };
+}
+
+function connectedMessage(facts: ConnectionFacts, failing: readonly LegFacts[]): string {
+  const names = (legs: readonly LegFacts[]): string => legs.map((leg) => leg.replica).join(', ');
+  const unrecorded = failing.filter((leg) => leg.recorded && isReleased(leg));
+  if (unrecorded.length > 0) {
+    return `I/O goes on without ${names(unrecorded)}, and the API server can't be told: what is written now is lost should this node die too`;
+  }
+  const away = facts.legs.filter((leg) => leg.desired && !leg.recorded);
+  const slow = slowLegs(facts);
+  return [
+    away.length === 0 ? 'all legs are in sync' : `not in sync: ${names(away)}`,
+    ...(slow.length === 0 ? [] : [`slow: ${names(slow)}`]),
+  ].join('; ');
+}
+
+/** md has let go of it already: no I/O waits for it any more. */
+const isReleased = (leg: LegFacts): boolean =>
+  leg.member === undefined || (leg.member.state.has('faulty') && !leg.member.state.has('blocked'));
+
+/** The StorageClass chose availability, and the API server has been away for as long as it says. */
+function mayGoUnrecorded(leg: LegFacts, { continueAfterMs, unrecordableForMs }: ConnectionFacts): boolean {
+  return continueAfterMs !== undefined && unrecordableForMs >= Math.max(1, continueAfterMs) && !isReleased(leg);
+}
+
+/** A leg is slow when its I/Os take so much longer than the fastest leg's; and at least this long. */
+const SLOW_FACTOR = 10;
+const SLOW_MS = 100;
+
+/** In-sync legs that answer, but far later than another one: every write waits for them. */
+export function slowLegs({ legs }: Pick<ConnectionFacts, 'legs'>): LegFacts[] {
+  const members = legs.filter((leg) => leg.member?.state.has('in_sync') === true);
+  const fastestMs = Math.min(...members.map((leg) => leg.latencyMs ?? Infinity));
+  return members.filter(({ latencyMs = 0 }) => latencyMs >= Math.max(SLOW_MS, SLOW_FACTOR * fastestMs));
 }
 
 /**
  * Given a member of the array, when md has failed it, or its path has been away for legTimeout, or the API no longer
- * lists it, then it is to go. A slow leg whose controller lives is reported, not dropped.
+ * lists it, then it is to go. A leg that lives but ends no I/O goes only where the StorageClass says so.
  */
 function isFailing(leg: LegFacts, facts: ConnectionFacts): boolean {
   if (!leg.member) return leg.recorded;
   if (leg.member.state.has('faulty')) return leg.recorded || leg.member.state.has('blocked');
   if (!leg.desired) return facts.recordedElsewhere.length === 0;
-  return leg.quietMs >= facts.legTimeoutMs && (!isLive(leg) || leg.pathFailed);
+  if (isLive(leg) && !leg.pathFailed) {
+    return facts.dropSlowAfterMs !== undefined && leg.quietMs >= Math.max(facts.dropSlowAfterMs, facts.legTimeoutMs);
+  }
+  return leg.quietMs >= facts.legTimeoutMs;
 }
 
 function whyFailing(leg: LegFacts, facts: ConnectionFacts): string {
   if (!leg.member) return 'it is no member of the running array';
   if (leg.member.state.has('faulty')) return 'the leg answered with an error';
   if (!leg.desired) return 'it no longer belongs to the volume';
+  if (isLive(leg) && !leg.pathFailed) return `its connection lives, but no I/O ended for ${Math.round(leg.quietMs)} ms`;
   return `no answer for ${Math.round(leg.quietMs)} ms (legTimeout ${facts.legTimeoutMs} ms)`;
 }
 

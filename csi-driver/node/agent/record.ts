@@ -1,5 +1,5 @@
 import type { ReplicatedVolume } from '../../../lib/api/index.ts';
-import { KubeError, type Resource } from '../../../lib/kube/client.ts';
+import { KubeError, type RequestOptions, type Resource } from '../../../lib/kube/client.ts';
 
 type Status = NonNullable<ReplicatedVolume['status']>;
 
@@ -41,6 +41,7 @@ export async function changeRecord(
   cached: ReplicatedVolume,
   owner: { readonly node: string; readonly epoch: number },
   change: (status: Status) => RecordChange | undefined,
+  options: RequestOptions = {},
 ): Promise<ReplicatedVolume> {
   const name = cached.metadata.name;
   let volume: ReplicatedVolume | undefined = cached;
@@ -49,7 +50,7 @@ export async function changeRecord(
     if (!volume?.status || attachment?.epoch !== owner.epoch || attachment.node !== owner.node) {
       // A cache may lag behind our own grant: only a fresh read may say that the epoch is lost.
       if (volume === cached && attempt === 1) {
-        volume = await volumes.get(name);
+        volume = await volumes.get(name, options);
         continue;
       }
       throw new EpochLostError(name, owner.epoch, attachment);
@@ -66,10 +67,10 @@ export async function changeRecord(
       },
     };
     try {
-      return await volumes.patch(name, patch, { subresource: 'status' });
+      return await volumes.patch(name, patch, { subresource: 'status', ...options });
     } catch (error) {
       if (!(error instanceof KubeError) || !error.isConflict || attempt >= ATTEMPTS) throw error;
-      volume = await volumes.get(name);
+      volume = await volumes.get(name, options);
     }
   }
 }

@@ -6,6 +6,9 @@ export interface LegSample {
   readonly stat: BlockStat | undefined;
 }
 
+/** How much of the latency's new mean is believed at each look. */
+const SMOOTHING = 0.25;
+
 /**
  * Follows one leg over time: when it last proved that it works, and since when it has done so without a pause.
  * Proof is a live controller that owes nothing, or that completed an I/O since the last look. The kernel's own word
@@ -15,7 +18,7 @@ export class LegTracker {
   private last: BlockStat | undefined;
   private lastGoodMs: number;
   private goodSinceMs: number | undefined;
-  /** Mean time of the I/Os that ended between the last two looks at which any had ended. */
+  /** Mean time of the latest I/Os, smoothed over some looks so that one burst makes no leg slow. */
   latencyMs: number | undefined;
 
   constructor(nowMs: number) {
@@ -29,7 +32,10 @@ export class LegTracker {
   sample(sample: LegSample, nowMs: number): number {
     const { stat } = sample;
     const ended = stat && this.last ? stat.completed - this.last.completed : 0;
-    if (stat && this.last && ended > 0) this.latencyMs = (stat.ioTimeMs - this.last.ioTimeMs) / ended;
+    if (stat && this.last && ended > 0) {
+      const meanMs = (stat.ioTimeMs - this.last.ioTimeMs) / ended;
+      this.latencyMs = this.latencyMs === undefined ? meanMs : this.latencyMs + SMOOTHING * (meanMs - this.latencyMs);
+    }
     const works = sample.live && stat !== undefined && (stat.inFlight === 0 || ended !== 0 || this.last === undefined);
     this.last = stat;
     if (works) {
