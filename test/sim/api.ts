@@ -1,4 +1,6 @@
 /** The simulated API server: tables of objects that commit in one order, and the watchers who are told of each commit. */
+import { schemas } from '../../lib/api/generated/schemas.ts';
+import type { Schema } from '../../lib/api/crd.ts';
 import type { KubeObject } from '../../lib/api/index.ts';
 import type { Lease, ResourceKind } from '../../lib/kube/kinds.ts';
 import { kinds } from '../../lib/kube/kinds.ts';
@@ -51,8 +53,13 @@ export function createApiServer(nowMs: () => number): ApiServer {
         for (const wake of wakes) wake();
       },
     });
-    tables.set(kind.kind, table as unknown as Table<never>);
-    return table;
+    const schema = (schemas as Readonly<Record<string, Schema>>)[kind.kind];
+    const withDefaults: Table<T> = {
+      ...table,
+      create: (object) => table.create(schema === undefined ? object : (filled(schema, object) as T)),
+    };
+    tables.set(kind.kind, withDefaults as unknown as Table<never>);
+    return withDefaults;
   };
   const found = <V>(map: ReadonlyMap<string, V>, kind: ResourceKind<KubeObject>): V => {
     const value = map.get(kind.kind);
@@ -65,7 +72,7 @@ export function createApiServer(nowMs: () => number): ApiServer {
     connections: make(kinds.volumeConnections, checkConnection),
     nodes: make(kinds.storageNodes),
     leases: make(kinds.leases),
-    table: <T extends KubeObject>(kind: ResourceKind<T>) => found(tables, kind) as unknown as Table<T>,
+    table: <T extends KubeObject>(kind: ResourceKind<T>) => found(tables, kind),
     changes: (kind) => found(logs, kind),
     watch: (kind, wake) => {
       const wakes = found(watchers, kind);
@@ -75,4 +82,19 @@ export function createApiServer(nowMs: () => number): ApiServer {
     onCommit: () => undefined,
   };
   return api;
+}
+
+/** An object with the defaults of its CRD filled in, as the API server does it. */
+function filled(schema: Schema, value: unknown): unknown {
+  if (Array.isArray(value)) {
+    const { items } = schema;
+    return items === undefined ? value : value.map((item) => filled(items, item));
+  }
+  if (typeof value !== 'object' || value === null || schema.properties === undefined) return value;
+  const result: Record<string, unknown> = { ...value };
+  for (const [key, inner] of Object.entries(schema.properties)) {
+    const given = result[key] ?? inner.default;
+    if (given !== undefined) result[key] = filled(inner, given);
+  }
+  return result;
 }

@@ -17,8 +17,14 @@ export interface Outcome {
 const PATIENCE_MS = 240_000;
 const LOOK_MS = 500;
 
-export async function runSchedule(schedule: Schedule, options: WorldOptions = {}): Promise<Outcome> {
+/** @param prepare called with the world before anything happens in it */
+export async function runSchedule(
+  schedule: Schedule,
+  options: WorldOptions = {},
+  prepare: (world: World) => void = () => undefined,
+): Promise<Outcome> {
   const world = createWorld(schedule.seed, schedule.shape, options);
+  prepare(world);
   const { scheduler, laws, history } = world;
   const isBroken = (): boolean => laws.violation() !== undefined;
   for (const step of schedule.steps) {
@@ -94,14 +100,15 @@ function apiFault(what: Extract<Step, { kind: 'api' }>['what']): [Partial<World[
   }
 }
 
-function healAll({ network, health, storage, clients, powerOn }: World): void {
+function healAll(world: World): void {
+  const { network, health, storage, clients } = world;
   network.healAll();
   Object.assign(health, { down: false, slowness: 1, watchLagMs: 0, lostAnswers: 0 });
   for (const [machine, kernel] of storage) {
-    powerOn(machine);
+    world.powerOn(machine);
     kernel.setHealth('well');
   }
-  for (const machine of clients.keys()) powerOn(machine);
+  for (const machine of clients.keys()) world.powerOn(machine);
 }
 
 /** After any schedule the volume heals, can be written, and in the end nothing is left of what isn't needed. */
@@ -129,8 +136,9 @@ async function comesToRest(world: World, { shape }: Schedule): Promise<void> {
   await until('the volume is deleted', () => leftOf(world));
 }
 
-function notHealthy({ volume, user, api }: World, sinceMs: number): string | undefined {
-  const { status, spec } = volume() ?? {};
+function notHealthy(world: World, sinceMs: number): string | undefined {
+  const { user, api } = world;
+  const { status, spec } = world.volume() ?? {};
   const want = `all ${spec?.replicas} replicas are in sync`;
   const wantOne = 'its replica is in sync';
   if (status?.phase !== 'Healthy') return `the volume is ${status?.phase}: ${status?.message}`;
@@ -144,7 +152,7 @@ function notHealthy({ volume, user, api }: World, sinceMs: number): string | und
 function notDetached(world: World): string | undefined {
   const { status } = world.volume() ?? {};
   if (status?.attachment?.node !== '') return `attached to ${status?.attachment?.node}: ${status?.message}`;
-  if (status.attachment.clean !== true) return 'not clean';
+  if (!status.attachment.clean) return 'not clean';
   return clientLeftovers(world) ?? storageLeftovers(world);
 }
 

@@ -39,6 +39,16 @@ export interface Scheduler extends Turns {
   hold(program: ProgramHandle, untilMs: number): void;
   /** Events that have run. */
   events(): number;
+  /** Asked before each event; a time makes it wait that much longer. For a search that chooses the order itself. */
+  beforeEvent: ((event: PendingEvent, index: number) => number | undefined) | undefined;
+  /** What waits, soonest first. */
+  pending(): readonly PendingEvent[];
+}
+
+export interface PendingEvent {
+  readonly atMs: number;
+  readonly program: ProgramHandle | undefined;
+  readonly label: string;
 }
 
 interface Event {
@@ -56,7 +66,7 @@ function effectMs(dice: Dice): number {
   return kind < 6 ? 5 + dice.integer(40) : 0.1 + 2 * dice.fraction();
 }
 
-export function createScheduler(dice: Dice, trace?: (atMs: number, program: string, label: string) => void): Scheduler {
+export function createScheduler(dice: Dice): Scheduler {
   let nowMs = 0;
   let seq = 0;
   let count = 0;
@@ -108,11 +118,12 @@ export function createScheduler(dice: Dice, trace?: (atMs: number, program: stri
     now: () => nowMs,
     after,
     onTurn: () => undefined,
+    beforeEvent: undefined,
+    pending: () => heap.filter(({ run, program }) => run !== undefined && program?.alive !== false).sort(inOrder),
     turn: <T>(program: ProgramHandle, label: string, effect: () => T) =>
       new Promise<T>((resolve, reject) => {
         if (!program.alive) return;
         after(program, effectMs(dice), label, () => {
-          trace?.(nowMs, program.name, label);
           let settle: () => void;
           try {
             const result = effect();
@@ -142,7 +153,7 @@ export function createScheduler(dice: Dice, trace?: (atMs: number, program: stri
         if (next === undefined || next.atMs > untilMs) break;
         pop();
         const { run, program } = next;
-        if (run === undefined || program?.alive === false) continue;
+        if (run === undefined || isDead(next)) continue;
         const heldMs = program === undefined ? undefined : heldUntilMs.get(program);
         if (heldMs !== undefined && heldMs > next.atMs) {
           next.atMs = heldMs;
@@ -150,6 +161,14 @@ export function createScheduler(dice: Dice, trace?: (atMs: number, program: stri
           continue;
         }
         nowMs = next.atMs;
+        const waitMs = scheduler.beforeEvent?.(next, count);
+        if (waitMs !== undefined) {
+          next.atMs += waitMs;
+          push(next);
+          continue;
+        }
+        // What was asked may have killed it.
+        if (isDead(next)) continue;
         count += 1;
         run();
         await microtasks();
@@ -164,6 +183,10 @@ export function createScheduler(dice: Dice, trace?: (atMs: number, program: stri
 function before(a: Event, b: Event): boolean {
   return a.atMs < b.atMs || (a.atMs === b.atMs && a.seq < b.seq);
 }
+
+const isDead = ({ program }: Event): boolean => program?.alive === false;
+
+const inOrder = (a: Event, b: Event): number => (before(a, b) ? -1 : 1);
 
 /** Lets every promise that can run on do so: a task of the event loop begins only when no microtask is left. */
 function microtasks(): Promise<void> {

@@ -33,10 +33,11 @@ export interface UserOptions {
   readonly volume: string;
   readonly blocks: readonly number[];
   readonly history: Operation[];
+  readonly thinkMs?: number | undefined;
 }
 
 export function startUser(options: UserOptions): User {
-  const { scheduler, api, network, laws, clients, volume: name, blocks, history } = options;
+  const { scheduler, api, network, laws, clients, volume: name, blocks, history, thinkMs } = options;
   const program: ProgramHandle = { name: 'user', alive: true };
   let wanted = '';
   let orderly = true;
@@ -64,6 +65,7 @@ export function startUser(options: UserOptions): User {
       path: devicePath(name),
       blocks,
       readOneIn: 4,
+      ...(thinkMs === undefined ? {} : { thinkMs }),
       nextValue: () => (value += 1),
       history,
       onAcknowledge: (write) => {

@@ -20,6 +20,7 @@ import type { Network } from './network.ts';
 import { createNetwork } from './network.ts';
 import type { Service } from './programs.ts';
 import { createService } from './programs.ts';
+import type { Dice } from './random.ts';
 import { createDice } from './random.ts';
 import type { Shape } from './schedule.ts';
 import { agentOf, clientNames, CONTROL, OPERATOR, storageNames } from './schedule.ts';
@@ -64,18 +65,22 @@ export interface WorldOptions {
   readonly trace?: Trace | undefined;
   /** Default: the simulated kernels as they are. A test of the simulation itself has kernels that break a law. */
   readonly kernels?: Kernels;
+  /** Default: from the seed. */
+  readonly dice?: Dice;
+  /** Pause of a pod between two operations. */
+  readonly thinkMs?: number;
 }
 
 export function createWorld(seed: number, shape: Shape, options: WorldOptions = {}): World {
-  const { trace, kernels = { createStorageKernel, createClientKernel } } = options;
-  const dice = createDice(seed, 2);
+  const { trace, thinkMs, kernels = { createStorageKernel, createClientKernel } } = options;
+  const dice = options.dice ?? createDice(seed, 2);
   const scheduler = createScheduler(dice);
   const network = createNetwork(dice);
-  const api = createApiServer(scheduler.now);
+  const api = createApiServer(() => scheduler.now());
   const health: ApiHealth = { down: false, slowness: 1, watchLagMs: 0, lostAnswers: 0 };
   const history: Operation[] = [];
   const kubeWorld = { scheduler, api, network, health };
-  const kernelWorld = { ...scheduler, fraction: dice.fraction, network };
+  const kernelWorld = { ...scheduler, fraction: () => dice.fraction(), network };
 
   const storage = new Map<string, StorageKernel>();
   for (const [index, machine] of storageNames(shape.storageNodes).entries()) {
@@ -103,7 +108,7 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
     clientNames(shape.clients).map((machine) => [machine, kernels.createClientKernel({ machine, world: kernelWorld })]),
   );
 
-  const laws = createLaws({ api, storage, nowMs: scheduler.now, blocks: BLOCKS, history });
+  const laws = createLaws({ api, storage, nowMs: () => scheduler.now(), blocks: BLOCKS, history });
   api.onCommit = (change) => {
     laws.onCommit(change);
     if (trace !== undefined) tellChange(change, (what) => trace(scheduler.now(), 'record', what));
@@ -131,7 +136,7 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
         host: kernel.host(handle),
         log: logOf(handle.name),
         clock: scheduler.clockOf(handle),
-        random: dice.fraction,
+        random: () => dice.fraction(),
       });
     });
   }
@@ -163,7 +168,7 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
         leaseDurationMs: shape.leaseMs,
         recorder,
         clock,
-        random: dice.fraction,
+        random: () => dice.fraction(),
         settings: { creationPatienceMs: 5000, rejoinPatienceMs: 5000, retryMs: 5000 },
         log,
         concurrency: 2,
@@ -196,7 +201,7 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
       attachTo: '',
     },
   });
-  const user = startUser({ scheduler, api, network, laws, clients, volume: VOLUME, blocks: BLOCKS, history });
+  const user = startUser({ scheduler, api, network, laws, clients, volume: VOLUME, blocks: BLOCKS, history, thinkMs });
 
   const machine = (name: string): StorageKernel | ClientKernel => {
     const found = storage.get(name) ?? clients.get(name);
