@@ -3,6 +3,7 @@ import { startAgent as startStorageAgent } from '../../storage-agent/agent.ts';
 import { startClientAgent } from '../../csi-driver/node/agent/agent.ts';
 import { kinds } from '../../lib/kube/client.ts';
 import { startHeartbeat } from '../../lib/kube/heartbeat.ts';
+import type { Kube } from '../../lib/kube/kube.ts';
 import type { Logger } from '../../lib/log.ts';
 import { runVolumeController } from '../../operator/volume/controller.ts';
 import type { ReplicatedVolume } from '../../operator/volume/model.ts';
@@ -11,11 +12,12 @@ import type { ApiServer, Change } from './api.ts';
 import { createApiServer } from './api.ts';
 import { createClientKernel } from './kernel/client.ts';
 import { createStorageKernel } from './kernel/storage.ts';
-import type { ClientKernel, ClientKernelOptions, StorageKernel, StorageKernelOptions } from './kernel/types.ts';
+import type { ClientKernel, StorageKernel } from './kernel/types.ts';
 import type { ApiHealth } from './kube.ts';
 import { kubeFor } from './kube.ts';
 import type { Laws } from './laws.ts';
 import { createLaws } from './laws.ts';
+import type { Mutation, Role } from './mutants.ts';
 import type { Network } from './network.ts';
 import { createNetwork } from './network.ts';
 import type { Service } from './programs.ts';
@@ -24,7 +26,7 @@ import type { Dice } from './random.ts';
 import { createDice } from './random.ts';
 import type { Shape } from './schedule.ts';
 import { agentOf, clientNames, CONTROL, OPERATOR, storageNames } from './schedule.ts';
-import type { Scheduler } from './scheduler.ts';
+import type { ProgramHandle, Scheduler } from './scheduler.ts';
 import { createScheduler } from './scheduler.ts';
 import type { User } from './user.ts';
 import { startUser } from './user.ts';
@@ -56,15 +58,10 @@ export interface World {
 /** Where the world tells what happens in it. */
 export type Trace = (atMs: number, who: string, what: string) => void;
 
-export interface Kernels {
-  readonly createStorageKernel: (options: StorageKernelOptions) => StorageKernel;
-  readonly createClientKernel: (options: ClientKernelOptions) => ClientKernel;
-}
-
 export interface WorldOptions {
   readonly trace?: Trace | undefined;
-  /** Default: the simulated kernels as they are. A test of the simulation itself has kernels that break a law. */
-  readonly kernels?: Kernels;
+  /** A bug given to the programs, for a test of the simulation itself. */
+  readonly mutation?: Mutation;
   /** Default: from the seed. */
   readonly dice?: Dice;
   /** Pause of a pod between two operations. */
@@ -72,7 +69,7 @@ export interface WorldOptions {
 }
 
 export function createWorld(seed: number, shape: Shape, options: WorldOptions = {}): World {
-  const { trace, thinkMs, kernels = { createStorageKernel, createClientKernel } } = options;
+  const { trace, thinkMs, mutation = {} } = options;
   const dice = options.dice ?? createDice(seed, 2);
   const scheduler = createScheduler(dice);
   const network = createNetwork(dice);
@@ -86,7 +83,7 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
   for (const [index, machine] of storageNames(shape.storageNodes).entries()) {
     const ip = `10.0.0.${index + 1}`;
     const pool = { name: 'main', devices: ['/dev/vdb'], sizeBytes: POOL_BYTES };
-    const kernel = kernels.createStorageKernel({
+    const kernel = createStorageKernel({
       machine,
       world: kernelWorld,
       pool,
@@ -105,7 +102,7 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
     });
   }
   const clients = new Map(
-    clientNames(shape.clients).map((machine) => [machine, kernels.createClientKernel({ machine, world: kernelWorld })]),
+    clientNames(shape.clients).map((machine) => [machine, createClientKernel({ machine, world: kernelWorld })]),
   );
 
   const laws = createLaws({ api, storage, nowMs: () => scheduler.now(), blocks: BLOCKS, history });
@@ -121,6 +118,10 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
   };
   const recorder = { event: () => undefined };
 
+  const kubeOf = (handle: ProgramHandle, place: string, role: Role): Kube => {
+    const kube = kubeFor(kubeWorld, handle, place);
+    return mutation.kube?.(kube, role, { scheduler, program: handle }) ?? kube;
+  };
   const services = new Map<string, ReturnType<typeof createService>>();
   const add = (name: string, place: string, start: Parameters<typeof createService>[3]): void => {
     services.set(name, createService(scheduler, name, place, start));
@@ -128,12 +129,12 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
   for (const [machine, kernel] of storage) {
     add(agentOf(machine), machine, (handle) => {
       startStorageAgent({
-        kube: kubeFor(kubeWorld, handle, machine),
+        kube: kubeOf(handle, machine, 'storage-agent'),
         node: machine,
         namespace: NAMESPACE,
         leaseDurationMs: shape.leaseMs,
         version: 'sim',
-        host: kernel.host(handle),
+        host: mutation.storageHost?.(kernel.host(handle)) ?? kernel.host(handle),
         log: logOf(handle.name),
         clock: scheduler.clockOf(handle),
         random: () => dice.fraction(),
@@ -143,18 +144,18 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
   for (const [machine, kernel] of clients) {
     add(agentOf(machine), machine, (handle) => {
       void startClientAgent({
-        kube: kubeFor(kubeWorld, handle, machine),
+        kube: kubeOf(handle, machine, 'client-agent'),
         node: machine,
         namespace: NAMESPACE,
         leaseDurationMs: shape.leaseMs,
-        host: kernel.ports(handle),
+        host: mutation.clientPorts?.(kernel.ports(handle)) ?? kernel.ports(handle),
         recorder,
         log: logOf(handle.name),
       });
     });
   }
   add(OPERATOR, CONTROL, (handle) => {
-    const kube = kubeFor(kubeWorld, handle, CONTROL);
+    const kube = kubeOf(handle, CONTROL, 'operator');
     const clock = scheduler.clockOf(handle);
     const log = logOf(handle.name);
     const leases = kube.resource(kinds.leases, NAMESPACE);

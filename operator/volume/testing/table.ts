@@ -99,7 +99,11 @@ export function createTable<T extends KubeObject>(options: TableOptions<T>): Tab
     },
     patch: (name, patch, subresource) => {
       const before = existing(name);
-      const { metadata, ...rest } = patch as { metadata?: Partial<KubeObject['metadata']>; spec?: object; status?: object };
+      const { metadata, ...rest } = patch as {
+        metadata?: Partial<KubeObject['metadata']>;
+        spec?: object;
+        status?: object;
+      };
       insistOn(before, metadata ?? {});
       const finalizers = metadata?.finalizers;
       const wanted =
@@ -133,8 +137,7 @@ export function selector(fieldSelector: string): (row: object) => boolean {
   const [path = '', value] = fieldSelector.split('=');
   if (path === '') return () => true;
   const keys = path.split('.');
-  return (row) =>
-    keys.reduce<unknown>((at, key) => (at as Record<string, unknown> | undefined)?.[key], row) === value;
+  return (row) => keys.reduce<unknown>((at, key) => (at as Record<string, unknown> | undefined)?.[key], row) === value;
 }
 
 function insist(holds: boolean, message: string): void {
