@@ -4,7 +4,7 @@
  */
 import type { AgentPorts } from '../../csi-driver/node/agent/ports.ts';
 import type { KubeObject, ReplicatedVolume, VolumeReplica } from '../../lib/api/index.ts';
-import type { Resource } from '../../lib/kube/client.ts';
+import type { Resource, ResourceKind } from '../../lib/kube/client.ts';
 import type { Kube } from '../../lib/kube/kube.ts';
 import type { Host as StorageHost } from '../../storage-agent/agent.ts';
 import { runSchedule } from './run.ts';
@@ -36,12 +36,12 @@ function changed(
 ): Kube {
   const see = change.see ?? ((object) => object);
   return {
-    resource: (wanted, namespace) => {
+    resource: <T extends KubeObject>(wanted: ResourceKind<T>, namespace?: string): Resource<T> => {
       const real = kube.resource(wanted, namespace);
       if (wanted.kind !== kind) return real;
-      const mutant: typeof real = {
+      const mutant: Resource<T> = {
         ...real,
-        get: (...args) => real.get(...args).then((found) => found && see(found)),
+        get: (...args) => real.get(...args).then((found): T | undefined => found && see(found)),
         list: async (...args) => {
           const { items, resourceVersion } = await real.list(...args);
           return { items: items.map(see), resourceVersion };
@@ -50,7 +50,7 @@ function changed(
           const go = async (): Promise<Awaited<ReturnType<typeof real.patch>>> =>
             await real.patch(name, patch, options);
           if (change.patch === undefined) return see(await go());
-          return (await change.patch(name, patch, go)) as Awaited<ReturnType<typeof real.patch>>;
+          return (await change.patch(name, patch, go)) as T;
         },
       };
       return mutant;
