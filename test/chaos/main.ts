@@ -4,6 +4,7 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { LabError } from '../lab/errors.ts';
 import { formatDuration, terminalProgress } from '../lab/progress.ts';
+import type { System } from '../system/system.ts';
 import { reportOf, summary, writeJson } from './report.ts';
 import { describeRound, messageOf, runRound, type RoundResult } from './round.ts';
 import { parseSchedule, ScheduleError } from './schedule-file.ts';
@@ -85,6 +86,8 @@ function parseOptions(): Options | undefined {
   };
 }
 
+const say = (text: string): void => void process.stdout.write(`${text}\n`);
+
 function wholeNumber(name: string, text: string): number {
   const value = Number(text);
   if (Number.isSafeInteger(value) && value >= 0 && text !== '') return value;
@@ -97,17 +100,33 @@ async function chaos({ schedule: wanted, print, limitMs, reportDir, appDir, verb
     process.stdout.write(`${JSON.stringify(schedule, undefined, 1)}\n`);
     return 0;
   }
-  const say = (text: string): void => void process.stdout.write(`${text}\n`);
   const scheduleFile = await writeJson(reportDir, 'schedule.json', schedule);
   say(`seed ${schedule.seed}, ${schedule.rounds.length} rounds; again with --schedule ${scheduleFile}`);
   const startedMs = performance.now();
-  const { lab, system } = await prepareStage(appDir, terminalProgress(process.stderr));
+  const stage = await prepareStage(appDir, terminalProgress(process.stderr));
   say(`the lab is ready after ${formatDuration(performance.now() - startedMs)}`);
+  try {
+    return await play(stage.system, schedule, { reportDir, verbose, deadlineMs: startedMs + limitMs });
+  } finally {
+    await stage.system.stop();
+    await stage.lab.stop();
+  }
+}
+
+interface PlayOptions {
+  readonly reportDir: string;
+  readonly verbose: boolean;
+  /** On the clock of performance.now(): no further round is begun after it. */
+  readonly deadlineMs: number;
+}
+
+async function play(system: System, schedule: Schedule, options: PlayOptions): Promise<number> {
+  const { reportDir, verbose, deadlineMs } = options;
   const results: RoundResult[] = [];
   let notes: string[] = [];
   const workload = createWorkload(system, (text) => void notes.push(`         ${text}`));
   for (const [index, round] of schedule.rounds.entries()) {
-    if (performance.now() - startedMs > limitMs) {
+    if (performance.now() > deadlineMs) {
       say(`the time is over after ${index} rounds`);
       break;
     }
@@ -132,8 +151,6 @@ async function chaos({ schedule: wanted, print, limitMs, reportDir, appDir, verb
   }
   const report = reportOf(schedule.seed, results);
   say(`\n${summary(report)}\nreport: ${await writeJson(reportDir, 'chaos-report.json', report)}`);
-  await system.stop();
-  await lab.stop();
   return report.violations.length === 0 ? 0 : 1;
 }
 

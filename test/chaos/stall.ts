@@ -77,12 +77,27 @@ async function main(): Promise<number> {
   if (!Number.isSafeInteger(repetitions) || repetitions < 1)
     throw new LabError(`--repetitions is "${values.repetitions}": it must be a whole number from 1`);
   const limitMs = values.minutes === undefined ? Infinity : Number(values.minutes) * 60_000;
-  const startedMs = performance.now();
-  const say = (text: string): void => void process.stdout.write(`${text}\n`);
   const { lab, system } = await prepareStage(values.app, terminalProgress(process.stderr));
+  try {
+    return await figures(system, { repetitions, limitMs, only: values.only, reportDir: values.report });
+  } finally {
+    await system.stop();
+    await lab.stop();
+  }
+}
+
+interface FigureOptions {
+  readonly repetitions: number;
+  readonly only: string;
+  readonly limitMs: number;
+  readonly reportDir: string;
+}
+
+async function figures(system: System, { repetitions, only, limitMs, reportDir }: FigureOptions): Promise<number> {
+  const startedMs = performance.now();
   const workload = createWorkload(system, () => undefined);
   await workload.begin(volumes.raw);
-  const cases = CASES.filter(({ fault }) => labelOf(fault).includes(values.only));
+  const cases = CASES.filter(({ fault }) => labelOf(fault).includes(only));
   const stalls = new Map<string, number[]>();
   const total = repetitions * cases.length;
   let done = 0;
@@ -98,13 +113,13 @@ async function main(): Promise<number> {
       say(
         `${name}: ${stallMs} ms (${quietMs} ms without it); ${done} of ${total}, about ${formatDuration(left)} to go`,
       );
-      await report(values.report, stalls);
+      await report(reportDir, stalls);
     }
   }
   await workload.stopWriting();
   const findings = judge(await workload.history(await workload.dump()));
   for (const { what, text } of findings) say(`WRONG: ${what}: ${text}`);
-  const spreads = await report(values.report, stalls);
+  const spreads = await report(reportDir, stalls);
   const targets = new Map([...CASES.map(({ fault, target }) => [labelOf(fault), target] as const), [NOTHING, '']]);
   const rows = Object.entries(spreads).map(([name, { count, p50, p99, max }]) => [
     name,
@@ -115,10 +130,10 @@ async function main(): Promise<number> {
     targets.get(name) ?? '',
   ]);
   say(`\n${table(['what fails', 'times', 'stall p50', 'p99', 'max', 'wanted'], rows)}\n`);
-  await system.stop();
-  await lab.stop();
   return findings.length === 0 ? 0 : 1;
 }
+
+const say = (text: string): void => void process.stdout.write(`${text}\n`);
 
 async function report(dir: string, stalls: ReadonlyMap<string, readonly number[]>): Promise<Record<string, Spread>> {
   const spreads = Object.fromEntries([...stalls].map(([name, values]) => [name, spread(values)]));
