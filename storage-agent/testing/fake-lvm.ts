@@ -9,7 +9,6 @@ import type {
   ThinVolumeOptions,
 } from '../../lib/host/lvm.ts';
 import type { Killer } from './crash.ts';
-import type { FakeTarget } from './fake-nvmet.ts';
 
 const EXTENT = 4 * 1024 * 1024;
 
@@ -33,9 +32,9 @@ export class FakeStorage implements Lvm, BlockDevices {
   takesDiscards = true;
   private minor = 0;
   private readonly killer: Killer;
-  private readonly target: FakeTarget;
+  private readonly target: { readonly open: ReadonlyMap<string, number> };
 
-  constructor(killer: Killer, target: FakeTarget) {
+  constructor(killer: Killer, target: { readonly open: ReadonlyMap<string, number> }) {
     this.killer = killer;
     this.target = target;
   }

@@ -29,8 +29,11 @@ export interface Network {
   storageAt(ip: string): StorageKernel | undefined;
 }
 
-/** How the disks of a storage machine answer: at once, with an error, or not at all until they are well again. */
-export type DiskHealth = 'well' | 'errors' | 'hangs';
+/**
+ * How the disks of a storage machine answer: at once, with an error (a path error to the client, which its valve holds), with
+ * an error that is the medium's (bad sector, no space: it goes through the valve to md), or not at all until they are well.
+ */
+export type DiskHealth = 'well' | 'errors' | 'bad sectors' | 'hangs';
 
 export interface StorageKernelOptions {
   readonly machine: string;
