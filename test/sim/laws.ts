@@ -32,7 +32,9 @@ export interface Session {
 }
 
 export interface Laws {
-  readonly violation: () => Violation | undefined;
+  violation(): Violation | undefined;
+  /** The next value to write; never the same twice. */
+  nextValue(): number;
   onCommit(change: Change): void;
   /** A user is about to be told that its write is done. */
   onAcknowledge(session: Session, write: Acknowledged): void;
@@ -54,6 +56,7 @@ const kindOfChange: Readonly<Record<string, ApiWrite['kind']>> = {
 export function createLaws(options: LawsOptions): Laws {
   const { api, storage, nowMs, blocks, history } = options;
   let violation: Violation | undefined;
+  let value = 0;
   const acknowledged = new Map<number, number>();
   /** By replica, whether its volume was ever seen on its machine. */
   const born = new Set<string>();
@@ -111,6 +114,7 @@ export function createLaws(options: LawsOptions): Laws {
 
   return {
     violation: () => violation,
+    nextValue: () => (value += 1),
     acknowledged,
     broken,
     onCommit: (change) => {

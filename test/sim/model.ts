@@ -74,6 +74,7 @@ const story = (shape: Partial<Shape> = {}): Schedule => {
       replicaTimeout: '1h',
       leaseMs: 4000,
       volatileCache: false,
+      mode: 'block',
       teardown: false,
       ...shape,
     },

@@ -41,14 +41,16 @@ function changed(
       if (wanted.kind !== kind) return real;
       const mutant: Resource<T> = {
         ...real,
-        get: (...args) => real.get(...args).then((found): T | undefined => found && see(found)),
+        get: async (name, options): Promise<T | undefined> => {
+          const found = await real.get(name, options);
+          return found === undefined ? undefined : see(found);
+        },
         list: async (...args) => {
           const { items, resourceVersion } = await real.list(...args);
           return { items: items.map(see), resourceVersion };
         },
         patch: async (name, patch, options) => {
-          const go = async (): Promise<Awaited<ReturnType<typeof real.patch>>> =>
-            await real.patch(name, patch, options);
+          const go = (): Promise<T> => real.patch(name, patch, options);
           if (change.patch === undefined) return see(await go());
           return (await change.patch(name, patch, go)) as T;
         },

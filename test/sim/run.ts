@@ -23,7 +23,8 @@ export async function runSchedule(
   options: WorldOptions = {},
   prepare: (world: World) => void = () => undefined,
 ): Promise<Outcome> {
-  const world = createWorld(schedule.seed, schedule.shape, options);
+  const diskErrors = schedule.steps.some((step) => step.kind === 'disk' && step.health === 'errors');
+  const world = createWorld(schedule.seed, schedule.shape, { diskErrors, ...options });
   prepare(world);
   const { scheduler, laws, history } = world;
   const isBroken = (): boolean => laws.violation() !== undefined;

@@ -1,4 +1,5 @@
 /** What is done to a world: its shape and a list of faults and wishes, all from one seed. Plain data, so it can be shrunk. */
+import type { PodMode } from './csi.ts';
 import type { DiskHealth } from './kernel/types.ts';
 import { createDice, type Dice } from './random.ts';
 
@@ -12,6 +13,8 @@ export interface Shape {
   readonly leaseMs: number;
   /** Disks forget what was not flushed when the power goes. */
   readonly volatileCache: boolean;
+  /** How the pod uses the volume: as a device, or through a filesystem. */
+  readonly mode: PodMode;
   /** The volume is deleted in the end, and nothing may be left. */
   readonly teardown: boolean;
 }
@@ -47,7 +50,8 @@ export interface Schedule {
 }
 
 export const OPERATOR = 'operator';
-/** Where the operator runs. */
+export const CONTROLLER = 'csi-controller';
+/** Where the operator and the CSI controller run. */
 export const CONTROL = 'control';
 export const storageNames = (count: number): string[] => Array.from({ length: count }, (_, i) => `s${i + 1}`);
 export const clientNames = (count: number): string[] => Array.from({ length: count }, (_, i) => `c${i + 1}`);
@@ -64,6 +68,7 @@ export function scheduleOf(seed: number): Schedule {
     replicaTimeout: dice.pick(['2s', '8s', '1h']),
     leaseMs: dice.pick([4000, 10_000]),
     volatileCache: false,
+    mode: dice.pick(['block', 'block', 'mount']),
     teardown: dice.oneIn(3),
   };
   const healMs = dice.pick([10_000, 20_000, 30_000]);
@@ -77,7 +82,7 @@ function step(dice: Dice, shape: Shape, healMs: number): Step {
   const storage = storageNames(shape.storageNodes);
   const clients = clientNames(shape.clients);
   const machines = [...storage, ...clients];
-  const programs = [OPERATOR, ...machines.map(agentOf), agentOf('c1'), agentOf('c1')];
+  const programs = [OPERATOR, CONTROLLER, ...machines.map(agentOf), agentOf('c1'), agentOf('c1')];
   const atMs = dice.integer(healMs);
   const forMs = dice.pick([50, 400, 1500, 5000, 12_000]);
   switch (dice.integer(12)) {

@@ -1,109 +1,165 @@
 /**
- * The people and programs around Holdfast: somebody wants the volume on a node (the attacher says so to the API), and that
- * node's kubelet runs a pod on it. The pod is a writer; when it dies, it is started again where the volume is.
+ * The people and programs around Holdfast: somebody wants the volume on a node; the attacher asks the CSI controller for it,
+ * and that node's kubelet asks the CSI node service and runs a pod on it. The pod is a writer; when it dies, it is started
+ * again where the volume is.
  */
-import { connectionName, devicePath } from '../../lib/api/names.ts';
-import type { ReplicatedVolume } from '../../operator/volume/model.ts';
+import { EPOCH_KEY } from '../../csi-driver/controller/publish.ts';
+import { devicePath } from '../../lib/api/names.ts';
 import type { Operation } from '../history/history.ts';
 import type { ApiServer } from './api.ts';
+import type { ControllerDriver, NodeDriver, PodMode } from './csi.ts';
+import { STAGING } from './csi.ts';
 import type { ClientKernel, Writer } from './kernel/types.ts';
 import type { Laws } from './laws.ts';
-import type { Network } from './network.ts';
-import { API } from './network.ts';
 import type { ProgramHandle, Scheduler } from './scheduler.ts';
 
 export interface User {
   /** Wants the volume on another node, or nowhere. Orderly: the pod ends first. */
   move(to: string, orderly: boolean): void;
   /** The last acknowledgement. */
-  readonly lastAckMs: () => number;
-  readonly writers: () => number;
+  lastAckMs(): number;
 }
-
-const LOOK_MS = 250;
-/** How long a pod may take to end before it is killed. */
-const GRACE_MS = 2000;
 
 export interface UserOptions {
   readonly scheduler: Scheduler;
   readonly api: ApiServer;
-  readonly network: Network;
   readonly laws: Laws;
   readonly clients: ReadonlyMap<string, ClientKernel>;
+  /** The drivers that run at the moment. */
+  readonly controller: () => ControllerDriver | undefined;
+  readonly node: (client: string) => NodeDriver | undefined;
+  readonly mode: PodMode;
   readonly volume: string;
   readonly blocks: readonly number[];
   readonly history: Operation[];
   readonly thinkMs?: number | undefined;
+  /** An I/O error is nobody's fault: a disk of the only replica has failed. */
+  readonly mayFail: boolean;
+}
+
+const LOOK_MS = 250;
+/** How long a pod may take to end before it is killed, and how long the attacher waits for a node that says nothing. */
+const GRACE_MS = 2000;
+/** A call that gets no answer is made again after this time. */
+const PATIENCE_MS = 6000;
+
+/** The node that has the volume, by the attacher: what a VolumeAttachment says. */
+interface Published {
+  readonly client: string;
+  /** Undefined until the controller service has said so. */
+  context: Readonly<Record<string, string>> | undefined;
 }
 
 export function startUser(options: UserOptions): User {
-  const { scheduler, api, network, laws, clients, volume: name, blocks, history, thinkMs } = options;
-  const program: ProgramHandle = { name: 'user', alive: true };
-  let wanted = '';
-  let orderly = true;
-  let sinceMs = 0;
-  let value = 0;
-  let pods = 0;
-  let lastAckMs = 0;
-  let pod: { readonly client: string; readonly writer: Writer } | undefined;
+  const { scheduler, clients } = options;
+  const program: ProgramHandle = { name: 'kubernetes', alive: true };
+  const state = { wanted: '', orderly: true, sinceMs: 0, lastAckMs: 0 };
+  let published: Published | undefined;
+  /** Clients on which the volume is staged, or may be. */
+  const staged = new Set<string>();
 
-  const attachTo = (volume: ReplicatedVolume, node: string): void => {
-    if (volume.spec.attachTo !== node) api.volumes.patch(name, { spec: { attachTo: node } });
+  /** Undefined when there was no answer in time, or an error. */
+  const call = async <T>(work: Promise<T> | undefined): Promise<{ readonly value: T } | undefined> => {
+    if (work === undefined) return undefined;
+    const answer = work.then(
+      (value) => ({ value }),
+      () => undefined,
+    );
+    return await Promise.race([answer, scheduler.timer(program, PATIENCE_MS, 'no answer').then(() => undefined)]);
   };
 
-  const startPod = (client: string): void => {
-    const kernel = clients.get(client);
-    if (kernel?.on !== true || !network.reachable(client, API) || !network.reachable(API, client)) return;
-    const connection = api.connections.rows.get(connectionName(name, client));
-    const attachment = api.volumes.rows.get(name)?.status?.attachment;
-    const { phase, epoch } = connection?.status ?? {};
-    if (connection === undefined || connection.metadata.deletionTimestamp !== undefined) return;
-    if (phase !== 'Connected' || epoch !== connection.spec.epoch) return;
-    if (attachment?.node !== client || attachment.epoch !== epoch) return;
-    const writer = kernel.startWriter({
+  const attach = async (): Promise<void> => {
+    const { wanted, orderly, sinceMs } = state;
+    if (published !== undefined && published.client !== wanted) {
+      const { client } = published;
+      // Kubernetes waits for the node to unmount, and detaches by force when it has waited in vain.
+      const waits = orderly ? 4 * GRACE_MS : 0;
+      if (staged.has(client) && scheduler.now() - sinceMs < waits) return;
+      if ((await call(options.controller()?.unpublish(client))) !== undefined) published = undefined;
+      return;
+    }
+    if (wanted === '' || published?.context !== undefined) return;
+    published ??= { client: wanted, context: undefined };
+    const answer = await call(options.controller()?.publish(wanted));
+    if (answer !== undefined && published.client === wanted) published.context = answer.value;
+  };
+
+  const loop = async (work: () => Promise<void>, label: string): Promise<never> => {
+    for (;;) {
+      await work();
+      await scheduler.timer(program, LOOK_MS, label);
+    }
+  };
+  void loop(attach, 'the attacher looks');
+  for (const kernel of clients.values()) {
+    const kubelet = createKubelet(options, state, kernel, staged, call);
+    void loop(() => kubelet(published), `the kubelet of ${kernel.machine} looks`);
+  }
+
+  return {
+    move: (to, orderly) => Object.assign(state, { wanted: to, orderly, sinceMs: scheduler.now() }),
+    lastAckMs: () => state.lastAckMs,
+  };
+}
+
+type Call = <T>(work: Promise<T> | undefined) => Promise<{ readonly value: T } | undefined>;
+
+/** One look of a kubelet: runs the pod where the volume is published and wanted, and ends it elsewhere. */
+function createKubelet(
+  options: UserOptions,
+  state: { readonly wanted: string; readonly orderly: boolean; readonly sinceMs: number; lastAckMs: number },
+  kernel: ClientKernel,
+  staged: Set<string>,
+  call: Call,
+): (published: Published | undefined) => Promise<void> {
+  const { scheduler, laws, volume, mode, blocks, history, thinkMs } = options;
+  const client = kernel.machine;
+  let writer: Writer | undefined;
+  let pods = 0;
+
+  const startPod = (context: Readonly<Record<string, string>>): void => {
+    // The epoch under which it begins: what is acknowledged later must still be under this one.
+    const epoch = options.api.volumes.rows.get(volume)?.status?.attachment?.epoch ?? Number(context[EPOCH_KEY]);
+    writer = kernel.startWriter({
       name: `pod${(pods += 1)}@${client}`,
-      path: devicePath(name),
+      path: mode === 'block' ? devicePath(volume) : STAGING,
       blocks,
       readOneIn: 4,
       ...(thinkMs === undefined ? {} : { thinkMs }),
-      nextValue: () => (value += 1),
+      nextValue: () => laws.nextValue(),
       history,
       onAcknowledge: (write) => {
-        lastAckMs = scheduler.now();
-        laws.onAcknowledge({ client, volume: name, epoch }, write);
+        state.lastAckMs = scheduler.now();
+        laws.onAcknowledge({ client, volume, epoch }, write);
       },
     });
-    if (writer !== undefined) pod = { client, writer };
   };
 
-  const look = (): void => {
-    const volume = api.volumes.rows.get(name);
-    if (pod?.writer.alive === false) pod = undefined;
-    if (volume !== undefined) {
-      const leaving = volume.spec.attachTo !== wanted;
-      if (leaving && pod !== undefined && pod.client === volume.spec.attachTo) {
-        if (orderly && clients.get(pod.client)?.on === true && scheduler.now() - sinceMs < GRACE_MS) pod.writer.stop();
-        else if (orderly) pod.writer.kill();
-      }
-      const waits =
-        orderly && pod?.writer.alive === true && pod.client !== wanted && scheduler.now() - sinceMs < 2 * GRACE_MS;
-      if (leaving && !waits && volume.metadata.deletionTimestamp === undefined) {
-        if (volume.spec.attachTo !== '') attachTo(volume, '');
-        else if ((volume.status?.attachment?.node ?? '') === '') attachTo(volume, wanted);
-      }
-      if (!leaving && wanted !== '' && (pod === undefined || pod.client !== wanted)) startPod(wanted);
+  return async (published) => {
+    if (!kernel.on) {
+      writer = undefined;
+      staged.delete(client);
+      return;
     }
-    scheduler.after(program, LOOK_MS, 'the user looks', look);
-  };
-  scheduler.after(program, 1, 'the user looks', look);
-
-  return {
-    move: (to, how) => {
-      wanted = to;
-      orderly = how;
-      sinceMs = scheduler.now();
-    },
-    lastAckMs: () => lastAckMs,
-    writers: () => pods,
+    if (writer !== undefined && writer.errors > 0 && !options.mayFail) {
+      laws.broken('no user sees an error', `the pod on ${client} got ${writer.errors} errors`);
+    }
+    if (writer?.alive === false) writer = undefined;
+    const mine = published?.client === client;
+    if (mine && state.wanted === client && published.context !== undefined) {
+      if (writer !== undefined) return;
+      staged.add(client);
+      const { context } = published;
+      if ((await call(options.node(client)?.stage(context))) !== undefined && kernel.on) startPod(context);
+      return;
+    }
+    if (writer !== undefined) {
+      // Without order nobody tells the pod: it goes on until its volume is taken from it.
+      if (!state.orderly && scheduler.now() - state.sinceMs < 4 * GRACE_MS) return;
+      if (scheduler.now() - state.sinceMs < GRACE_MS) writer.stop();
+      else writer.kill();
+      return;
+    }
+    if (staged.has(client) && (await call(options.node(client)?.unstage())) !== undefined) staged.delete(client);
   };
 }

@@ -10,6 +10,8 @@ import type { ReplicatedVolume } from '../../operator/volume/model.ts';
 import type { Operation } from '../history/history.ts';
 import type { ApiServer, Change } from './api.ts';
 import { createApiServer } from './api.ts';
+import type { ControllerDriver, NodeDriver } from './csi.ts';
+import { startControllerDriver, startNodeDriver } from './csi.ts';
 import { createClientKernel } from './kernel/client.ts';
 import { createStorageKernel } from './kernel/storage.ts';
 import type { ClientKernel, StorageKernel } from './kernel/types.ts';
@@ -25,7 +27,7 @@ import { createService } from './programs.ts';
 import type { Dice } from './random.ts';
 import { createDice } from './random.ts';
 import type { Shape } from './schedule.ts';
-import { agentOf, clientNames, CONTROL, OPERATOR, storageNames } from './schedule.ts';
+import { agentOf, clientNames, CONTROL, CONTROLLER, OPERATOR, storageNames } from './schedule.ts';
 import type { ProgramHandle, Scheduler } from './scheduler.ts';
 import { createScheduler } from './scheduler.ts';
 import type { User } from './user.ts';
@@ -34,7 +36,7 @@ import { startUser } from './user.ts';
 export const VOLUME = 'pg';
 const NAMESPACE = 'holdfast-system';
 const WITNESS = 'holdfast-operator';
-const CAPACITY_BYTES = 2 ** 20;
+const CAPACITY_BYTES = 2 ** 26;
 const POOL_BYTES = 2 ** 30;
 /** Two in one chunk of the bitmap, one in another. */
 const BLOCKS = [1, 2, 40] as const;
@@ -62,6 +64,8 @@ export interface WorldOptions {
   readonly trace?: Trace | undefined;
   /** A bug given to the programs, for a test of the simulation itself. */
   readonly mutation?: Mutation;
+  /** Disks will return errors, so that a user may see one. Default true. */
+  readonly diskErrors?: boolean;
   /** Default: from the seed. */
   readonly dice?: Dice;
   /** Pause of a pod between two operations. */
@@ -141,10 +145,14 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
       });
     });
   }
+  const nodes = new Map<string, NodeDriver>();
   for (const [machine, kernel] of clients) {
     add(agentOf(machine), machine, (handle) => {
+      const kube = kubeOf(handle, machine, 'client-agent');
+      const driver = { scheduler, handle, kube, namespace: NAMESPACE, volume: VOLUME };
+      nodes.set(machine, startNodeDriver({ ...driver, kernel, mode: shape.mode }));
       void startClientAgent({
-        kube: kubeOf(handle, machine, 'client-agent'),
+        kube,
         node: machine,
         namespace: NAMESPACE,
         leaseDurationMs: shape.leaseMs,
@@ -154,6 +162,11 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
       });
     });
   }
+  let controller: ControllerDriver | undefined;
+  add(CONTROLLER, CONTROL, (handle) => {
+    const kube = kubeFor(kubeWorld, handle, CONTROL);
+    controller = startControllerDriver({ scheduler, handle, kube, namespace: NAMESPACE, volume: VOLUME });
+  });
   add(OPERATOR, CONTROL, (handle) => {
     const kube = kubeOf(handle, CONTROL, 'operator');
     const clock = scheduler.clockOf(handle);
@@ -202,7 +215,20 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
       attachTo: '',
     },
   });
-  const user = startUser({ scheduler, api, network, laws, clients, volume: VOLUME, blocks: BLOCKS, history, thinkMs });
+  const user = startUser({
+    scheduler,
+    api,
+    laws,
+    clients,
+    controller: () => controller,
+    node: (client) => nodes.get(client),
+    mode: shape.mode,
+    volume: VOLUME,
+    blocks: BLOCKS,
+    history,
+    thinkMs,
+    mayFail: options.diskErrors ?? true,
+  });
 
   const machine = (name: string): StorageKernel | ClientKernel => {
     const found = storage.get(name) ?? clients.get(name);
