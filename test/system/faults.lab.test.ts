@@ -135,6 +135,58 @@ describe('faults under a running writer', () => {
     expect((await look(system, VOLUME)).connection?.status?.lastDrop).toEqual(before);
   });
 
+  const policy = async (healing: { onControlPlaneLoss?: string; onSlowLeg?: string }): Promise<void> => {
+    await system.volumes.patch(VOLUME, { spec: { healing } });
+    await watchUntil(system, VOLUME, 'the client knows the policy', 20_000, ({ connection }) =>
+      Object.entries(healing).every(([name, value]) => connection?.spec[name as keyof typeof healing] === value),
+    );
+  };
+
+  // Given availability was chosen, when the API server stays away, then writes go on and the loss is recorded afterwards.
+  test('a leg lost while the API server is away is dropped unrecorded only where the volume says so', async () => {
+    await healthy();
+    const { replica, vm } = await second();
+    await policy({ onControlPlaneLoss: 'Continue after 2s' });
+    await lab.faults.stopApiServer();
+    const cutAt = Date.now();
+    await lab.faults.cutLink(vm);
+    const ack = await ackAfter(cutAt + SETTLED_MS);
+    expect(ack.endMs - cutAt).toBeGreaterThan(LEG_TIMEOUT_MS + 2000 - 500);
+    await ackAfter(Date.now() + 2000);
+    await lab.faults.startApiServer();
+    const dropped = await watchUntil(system, VOLUME, 'the loss is recorded', 60_000, ({ inSync: names, volume }) =>
+      names.includes(replica) ? undefined : volume.status?.outOfSync?.[replica],
+    );
+    expect(dropped.reason).toContain('error');
+    await lab.faults.restoreLink(vm);
+    await healthy();
+    await policy({ onControlPlaneLoss: 'Wait' });
+  });
+
+  // Given a leg whose storage stands still although its connection lives.
+  test('a leg that stands still is waited for, and dropped only where the volume says so', async () => {
+    await healthy();
+    const { replica, vm } = await second();
+    const thin = async (command: string): Promise<void> => {
+      await vm.exec(`for d in $(dmsetup ls --target thin | cut -f1); do ${command} $d; done`);
+    };
+    await thin('dmsetup suspend --noflush --nolockfs');
+    const stuckAt = Date.now();
+    await watchUntil(system, VOLUME, 'the leg is told to stand still', 20_000, ({ connection }) =>
+      connection?.status?.legs?.some((leg) => leg.replica === replica && leg.state === 'Stalled'),
+    );
+    await pause(2 * LEG_TIMEOUT_MS);
+    const heldUntil = Date.now();
+    expect(await ackedSince(stuckAt + SETTLED_MS, heldUntil)).toEqual([]);
+    expect(inSync(await look(system, VOLUME))).toBe(true);
+    await policy({ onSlowLeg: 'Drop after 4s' });
+    await ackAfter(heldUntil);
+    expect((await look(system, VOLUME)).inSync).not.toContain(replica);
+    await thin('dmsetup resume');
+    await policy({ onSlowLeg: 'Report' });
+    await healthy();
+  });
+
   test('a disk that answers with errors costs its leg, after a record', async () => {
     await healthy();
     const { replica, vm } = await second();
