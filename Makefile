@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 KEEP ?=
 LAB := $(NODE) test/lab/main.ts
 
-.PHONY: help install bench build generate verify lint format typecheck test test-unit test-api test-lab demo demo-clean demo-kubectl lab-assets clean
+.PHONY: help install bench chaos stall build generate verify lint format typecheck test test-unit test-api test-lab demo demo-clean demo-kubectl lab-assets clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -56,6 +56,12 @@ demo: build ## the main job on real kernels, told on the terminal; KEEP=1 leaves
 
 bench: build ## throughput through Holdfast's device against mdadm on the same legs, in the lab
 	@$(LAB) run --name bench -- $(NODE) test/demo/bench-main.ts $(ARGS)
+
+chaos: build ## random faults on real kernels under verified writers: make chaos SEED=7 ROUNDS=20
+	@$(LAB) run --name chaos -- $(NODE) test/chaos/main.ts $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
+
+stall: build ## how long a writer waits when one thing fails, over many repetitions: make stall REPETITIONS=20
+	@$(LAB) run --name stall -- $(NODE) test/chaos/stall.ts $(if $(REPETITIONS),--repetitions $(REPETITIONS)) $(ARGS)
 
 demo-clean: install ## end a demo that was kept
 	$(LAB) down --name demo

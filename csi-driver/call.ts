@@ -4,10 +4,11 @@ import { createCsiClient, CsiCallError, messageCodec, type CsiClient } from './c
 
 const usage = `csi-call: calls a CSI driver and prints its answer as JSON
 
-csi-call [--endpoint unix:///run/holdfast/csi.sock] [--timeout 60s] METHOD ['{"volume_id": ...}']
+csi-call [--endpoint unix:///run/holdfast/csi.sock] [--timeout 60s] METHOD ['{"volume_id": ...}'] [METHOD ['{...}'] ...]
 
 METHOD is a method of the CSI specification, such as Probe, CreateVolume or NodeStageVolume. The request is the
-message in protobuf's JSON form; field names as in the specification or in camelCase. Exit code 1: the driver refused
+message in protobuf's JSON form; field names as in the specification or in camelCase. Several are called one after the
+other, each after the one before has succeeded. Exit code 1: the driver refused
 (code and message on standard error); 2: the command line is wrong.
 `;
 
@@ -26,11 +27,15 @@ export async function csiCall(argv: readonly string[]): Promise<Outcome> {
   try {
     const parsed = parseCommand(argv);
     if (parsed === undefined) return { code: 0, stdout: usage };
-    const { endpoint, method, request, timeoutMs } = parsed;
+    const { endpoint, calls, timeoutMs } = parsed;
     const client = createCsiClient(endpoint);
     try {
-      const response = await findMethod(client, method)(request, { timeoutMs });
-      return { code: 0, stdout: `${JSON.stringify(messageCodec(`${method}Response`)?.toJSON(response), null, 2)}\n` };
+      let stdout = '';
+      for (const { method, request } of calls) {
+        const response = await findMethod(client, method)(request, { timeoutMs });
+        stdout += `${JSON.stringify(messageCodec(`${method}Response`)?.toJSON(response), null, 2)}\n`;
+      }
+      return { code: 0, stdout };
     } finally {
       client.close();
     }
@@ -43,8 +48,7 @@ export async function csiCall(argv: readonly string[]): Promise<Outcome> {
 
 interface Command {
   readonly endpoint: string;
-  readonly method: string;
-  readonly request: object;
+  readonly calls: readonly { readonly method: string; readonly request: object }[];
   readonly timeoutMs: number;
 }
 
@@ -59,11 +63,18 @@ function parseCommand(argv: readonly string[]): Command | undefined {
     },
   });
   if (values.help) return undefined;
-  const [method, json = '{}', ...rest] = positionals;
-  if (method === undefined) throw new UsageError('no METHOD given');
-  if (rest.length > 0) throw new UsageError(`too many arguments: ${rest.join(' ')}`);
+  const isMethod = (word: string | undefined): word is string => /^[A-Z]/.test(word ?? '');
+  const calls = positionals.flatMap((word, index) => {
+    if (isMethod(word)) {
+      const next = positionals[index + 1];
+      return [{ method: word, request: parseRequest(word, next === undefined || isMethod(next) ? '{}' : next) }];
+    }
+    if (isMethod(positionals[index - 1])) return [];
+    throw new UsageError(index === 0 ? `no METHOD before ${word}` : `too many arguments: ${word}`);
+  });
+  if (calls.length === 0) throw new UsageError('no METHOD given');
   const timeoutMs = parseDurationMs(values.timeout, '--timeout');
-  return { endpoint: values.endpoint, method, request: parseRequest(method, json), timeoutMs };
+  return { endpoint: values.endpoint, calls, timeoutMs };
 }
 
 function parseRequest(method: string, json: string): object {

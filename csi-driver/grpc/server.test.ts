@@ -177,6 +177,24 @@ describe('csi-call', () => {
     expect(lines.filter(({ fields }) => fields['volume'] === 'x')).toHaveLength(2);
   });
 
+  test('calls several, one after the other, until one is refused', async () => {
+    await start({ deleteVolume: async () => ({}) });
+    const many = ['GetPluginInfo', 'DeleteVolume', '{"volume_id":"x"}', 'Probe'];
+    const { code, stdout = '' } = await csiCall(['--endpoint', endpoint, ...many]);
+    expect(code).toBe(0);
+    expect(stdout.match(/^\{/gm)).toHaveLength(3);
+    const refused = await csiCall([
+      '--endpoint',
+      endpoint,
+      'CreateVolume',
+      '{"name":"x"}',
+      'DeleteVolume',
+      '{"volume_id":"y"}',
+    ]);
+    expect(refused.code).toBe(1);
+    expect(lines.filter(({ fields }) => fields['volume'] === 'y')).toHaveLength(0);
+  });
+
   test('exits with 1 and the code when the driver refuses', async () => {
     await start();
     await expect(csiCall(['--endpoint', endpoint, 'CreateVolume', '{"name":"x"}'])).resolves.toMatchObject({

@@ -3,6 +3,7 @@ import { initialOf, unloggedWrites, type Run } from '../history/log.ts';
 import { readsOf } from '../history/check.ts';
 import type { Operation, Read, Write } from '../history/history.ts';
 import { LabError } from '../lab/errors.ts';
+import { shellQuote } from '../lab/vm/exec.ts';
 import type { Vm } from '../lab/vm/vm.ts';
 import { CSI, STAGING, TARGET, type VolumeKind } from '../system/csi.ts';
 import type { System } from '../system/system.ts';
@@ -28,6 +29,7 @@ export const volumes: Readonly<Record<VolumeName, ChaosVolume>> = {
 };
 
 const WRITER = '/opt/holdfast/writer.mjs';
+const CSI_CALL = 'node /opt/holdfast/csi-call.mjs --endpoint unix:///run/holdfast/csi.sock';
 const WRITER_LOG = '/var/log/writer.log';
 const LOG_PORT = '/dev/virtio-ports/holdfast.log';
 /** So far apart are the first values of two starts of the writer. */
@@ -84,6 +86,8 @@ export function createWorkload(system: System, note: (text: string) => void): Wo
   let started: Start[] = [];
   /** By client, when it was known that it can't write any more. */
   let gone: { readonly client: string; readonly atMs: number }[] = [];
+  /** Clients that have, or had, something of the volume. */
+  let used = new Set<Vm>();
   let last: Promise<void> = Promise.resolve();
 
   const stage = async (vm: Vm): Promise<void> => {
@@ -96,16 +100,18 @@ export function createWorkload(system: System, note: (text: string) => void): Wo
         90_000,
       );
       const context = published['publishContext'] ?? {};
-      await system.csi(vm, 'NodeStageVolume', CSI.stage(name, context, kind));
-      await system.csi(vm, 'NodePublishVolume', CSI.publishOnNode(name, context, kind));
+      await callOnNode(vm, [
+        ['NodeStageVolume', CSI.stage(name, context, kind)],
+        ['NodePublishVolume', CSI.publishOnNode(name, context, kind)],
+      ]);
     });
   };
   const unstage = async (vm: Vm): Promise<void> => {
-    await system.csi(vm, 'NodeUnpublishVolume', { volumeId: volume.name, targetPath: TARGET });
-    await system.csi(vm, 'NodeUnstageVolume', {
-      volumeId: volume.name,
-      stagingTargetPath: `${STAGING}/${volume.name}`,
-    });
+    const volumeId = volume.name;
+    await callOnNode(vm, [
+      ['NodeUnpublishVolume', { volumeId, targetPath: TARGET }],
+      ['NodeUnstageVolume', { volumeId, stagingTargetPath: `${STAGING}/${volumeId}` }],
+    ]);
   };
   const unpublish = async (vm: Vm): Promise<void> => {
     await patiently(`${volume.name} is detached from ${vm.name}`, note, async () => {
@@ -152,6 +158,7 @@ export function createWorkload(system: System, note: (text: string) => void): Wo
       await patiently(`${volume.name} is unmounted on ${old.name}`, note, () => unstage(old));
     }
     client = next;
+    used.add(next);
     await unpublish(old);
     await stage(next);
     gone.push({ client: old.name, atMs: Date.now() });
@@ -165,6 +172,7 @@ export function createWorkload(system: System, note: (text: string) => void): Wo
       volume = wanted;
       started = [];
       gone = [];
+      used = new Set([client]);
       await Promise.all(lab.clients.map((vm) => writeFile(vm.ackLogFile, '')));
       await stage(client);
       if (volume.kind !== 'block' && !held.has(volume.name)) {
@@ -202,7 +210,7 @@ export function createWorkload(system: System, note: (text: string) => void): Wo
     },
     detach: async () => {
       // A kubelet that comes back also cleans up what its node no longer has.
-      for (const vm of lab.clients) await patiently(`${vm.name} has nothing mounted`, note, () => unstage(vm));
+      await Promise.all([...used].map((vm) => patiently(`${vm.name} has nothing mounted`, note, () => unstage(vm))));
       await unpublish(client);
     },
     history: async (final) => {
@@ -238,6 +246,13 @@ function onHostClock(run: Run, starts: readonly Start[], gone: readonly { client
     return { ...(operation as Write), invokedMs, ...bound };
   });
   return { ...run, startMs, operations };
+}
+
+/** CSI calls on a node, one after the other. One process for all: Node's start is what takes long in a guest. */
+async function callOnNode(vm: Vm, calls: readonly (readonly [method: string, request: object])[]): Promise<void> {
+  const words = calls.flatMap(([method, request]) => [method, shellQuote(JSON.stringify(request))]);
+  const { code, stderr } = await vm.exec(`${CSI_CALL} ${words.join(' ')}`, { timeoutMs: 90_000, check: false });
+  if (code !== 0) throw new LabError(`${calls.map(([method]) => method).join(', ')} on ${vm.name}: ${stderr.trim()}`);
 }
 
 /** Tries again for a while, as Kubernetes does, and tells of each failure. @throws the last error */
