@@ -38,6 +38,8 @@ export interface UserOptions {
 }
 
 const LOOK_MS = 250;
+/** Pause after a call that failed. */
+const RETRY_MS = 600;
 /** How long a pod may take to end before it is killed, and how long the attacher waits for a node that says nothing. */
 const GRACE_MS = 2000;
 /** A call that gets no answer is made again after this time. */
@@ -63,7 +65,7 @@ export function startUser(options: UserOptions): User {
     if (work === undefined) return undefined;
     const answer = work.then(
       (value) => ({ value }),
-      () => undefined,
+      () => scheduler.timer(program, RETRY_MS, 'a call failed').then(() => undefined),
     );
     return await Promise.race([answer, scheduler.timer(program, PATIENCE_MS, 'no answer').then(() => undefined)]);
   };
