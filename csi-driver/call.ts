@@ -63,7 +63,7 @@ function parseCommand(argv: readonly string[]): Command | undefined {
     },
   });
   if (values.help) return undefined;
-  const isMethod = (word: string | undefined): word is string => /^[A-Z]/.test(word ?? '');
+  const isMethod = (word: string | undefined): boolean => /^[A-Z]/.test(word ?? '');
   const calls = positionals.flatMap((word, index) => {
     if (isMethod(word)) {
       const next = positionals[index + 1];
