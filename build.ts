@@ -4,11 +4,13 @@ import { build } from 'esbuild';
 
 /** Programs by the name of their bundle. */
 const programs: Readonly<Record<string, string>> = {
+  holdfast: 'cli/main.ts',
   operator: 'operator/main.ts',
   'csi-driver': 'csi-driver/main.ts',
   'csi-call': 'csi-driver/call.ts',
   'storage-agent': 'storage-agent/main.ts',
   writer: 'test/lab/guest/writer.ts',
+  gate: 'test/gate/guest/main.ts',
 };
 
 const wanted = process.argv.slice(2);

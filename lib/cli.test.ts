@@ -1,4 +1,4 @@
-import { expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { commonOptions, parseProgramArgs } from './cli.ts';
 
 const program = {
@@ -79,4 +79,36 @@ test('--help lists every option with its default', () => {
   expect(text).toContain('how many at a time (default 4)');
   expect(text).toMatch(/--node TEXT\s+the name of this node \(required; or NODE_NAME\)/);
   expect(text).toContain('--log-level debug|info|warn|error');
+});
+
+describe('words that are no options', () => {
+  const program = {
+    name: 'tool',
+    summary: 'does things',
+    options: {
+      output: { type: 'choice', choices: ['table', 'json'], default: 'table', short: 'o', description: 'how' },
+    },
+    positionals: [
+      { name: 'VOLUME', description: 'which', required: true },
+      { name: 'NODE', description: 'where', required: false },
+    ],
+  } as const;
+
+  test('may stand before and after options', () => {
+    for (const argv of [
+      ['pg', '-o', 'json'],
+      ['-o', 'json', 'pg'],
+      ['--output=json', 'pg'],
+    ]) {
+      expect(parseProgramArgs(program, argv)).toEqual({ kind: 'run', values: { output: 'json' }, words: ['pg'] });
+    }
+  });
+
+  test('too few or too many are told, and the help shows them', () => {
+    expect(() => parseProgramArgs(program, [])).toThrow('HF004: VOLUME is missing: which');
+    expect(() => parseProgramArgs(program, ['a', 'b', 'c'])).toThrow('"c" is one word too many');
+    expect(parseProgramArgs(program, ['--help'])).toMatchObject({
+      text: expect.stringMatching(/Usage: tool VOLUME \[NODE\] \[options\][^]*-o, --output table\|json/) as unknown as string,
+    });
+  });
 });

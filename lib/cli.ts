@@ -7,6 +7,8 @@ import { describeError, isErrorLike } from './describe-error.ts';
 interface CommonSpec {
   /** One line for --help. */
   readonly description: string;
+  /** One letter: `-o` for `--output`. */
+  readonly short?: string;
   /** Read when the option isn't given. */
   readonly env?: string;
   readonly required?: boolean;
@@ -43,14 +45,25 @@ export type OptionValue<S extends OptionSpec> = S extends
 
 export type OptionValues<O extends OptionSpecs> = { readonly [K in keyof O]: OptionValue<O[K]> };
 
+/** A word that is no option. */
+export interface PositionalSpec {
+  /** As the help shows it, e.g. `VOLUME`. */
+  readonly name: string;
+  readonly description: string;
+  readonly required: boolean;
+}
+
 export interface ProgramSpec<O extends OptionSpecs> {
   readonly name: string;
   readonly summary: string;
   readonly options: O;
+  /** In their order; the required ones first. */
+  readonly positionals?: readonly PositionalSpec[];
 }
 
 export type ParsedArgs<O extends OptionSpecs> =
-  { readonly kind: 'run'; readonly values: OptionValues<O> } | { readonly kind: 'help'; readonly text: string };
+  | { readonly kind: 'run'; readonly values: OptionValues<O>; readonly words: readonly string[] }
+  | { readonly kind: 'help'; readonly text: string };
 
 /** The options that every program of Holdfast has. */
 export const commonOptions = {
@@ -84,15 +97,19 @@ export function parseProgramArgs<const O extends OptionSpecs>(
   argv: readonly string[],
   env: Readonly<Record<string, string | undefined>> = {},
 ): ParsedArgs<O> {
-  const given = readOptions(program, argv);
+  const { values: given, positionals: words } = readOptions(program, argv);
   if (given['help'] !== undefined) return { kind: 'help', text: helpText(program) };
+  const missing = program.positionals?.find(({ required }, at) => required && at >= words.length);
+  if (missing !== undefined) throw badOption(missing.name, `${missing.name} is missing: ${missing.description}`);
+  const [extra] = words.slice(program.positionals?.length ?? 0);
+  if (extra !== undefined) throw badOption(undefined, `"${extra}" is one word too many`);
   const values = Object.entries(program.options).map(([name, spec]) => {
     const fromEnv = spec.env === undefined ? undefined : env[spec.env];
     const text = given[name] ?? (fromEnv === '' ? undefined : fromEnv);
     const source = given[name] === undefined && spec.env !== undefined ? `the variable ${spec.env}` : `--${name}`;
     return [name, text === undefined ? absent(program, name, spec) : toValue(spec, text, source)];
   });
-  return { kind: 'run', values: Object.fromEntries(values) as OptionValues<O> };
+  return { kind: 'run', values: Object.fromEntries(values) as OptionValues<O>, words };
 }
 
 /** {@link parseProgramArgs} for a program's first line: prints help and exits with 0, prints a mistake and exits with 2. */
@@ -109,7 +126,12 @@ export function parseOrExit<const O extends OptionSpecs>(program: ProgramSpec<O>
   }
 }
 
-function readOptions(program: ProgramSpec<OptionSpecs>, argv: readonly string[]): Record<string, string | undefined> {
+interface GivenOptions {
+  readonly values: Readonly<Record<string, string | undefined>>;
+  readonly positionals: readonly string[];
+}
+
+function readOptions(program: ProgramSpec<OptionSpecs>, argv: readonly string[]): GivenOptions {
   const flags = new Set([
     'help',
     ...Object.entries(program.options).flatMap(([n, s]) => (s.type === 'boolean' ? [n] : [])),
@@ -122,13 +144,17 @@ function readOptions(program: ProgramSpec<OptionSpecs>, argv: readonly string[])
     return `--${name}=${String(!word.startsWith('--no-'))}`;
   });
   try {
-    const { values } = parseArgs({
+    const options = Object.entries(program.options).map(([name, { short }]) => [
+      name,
+      { type: 'string', ...(short === undefined ? {} : { short }) },
+    ]);
+    const allowPositionals = (program.positionals ?? []).length > 0;
+    return parseArgs({
       args: explicit,
       strict: true,
-      allowPositionals: false,
-      options: Object.fromEntries([...Object.keys(program.options), 'help'].map((name) => [name, { type: 'string' }])),
+      allowPositionals,
+      options: { ...(Object.fromEntries(options) as Record<string, { type: 'string' }>), help: { type: 'string' } },
     });
-    return values;
   } catch (error) {
     throw badOption(undefined, explain(error, Object.keys(program.options)), error);
   }
@@ -223,13 +249,18 @@ function helpText(program: ProgramSpec<OptionSpecs>): string {
       ...(spec.default === undefined ? [] : [`default ${String(spec.default)}`]),
       ...(spec.env === undefined ? [] : [`or ${spec.env}`]),
     ];
+    const short = spec.short === undefined ? '' : `-${spec.short}, `;
     return [
-      `--${name} ${placeholder(spec)}`.trimEnd(),
+      `${short}--${name} ${placeholder(spec)}`.trimEnd(),
       `${spec.description}${facts.length > 0 ? ` (${facts.join('; ')})` : ''}`,
     ];
   });
   const all = [...lines, ['--help', 'print this'] as const];
   const width = Math.max(...all.map(([left]) => left.length));
   const options = all.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`);
-  return `${program.name}: ${program.summary}\n\nOptions:\n${options.join('\n')}\n`;
+  const positionals = program.positionals ?? [];
+  const usage = positionals.map(({ name, required }) => (required ? name : `[${name}]`)).join(' ');
+  const words = positionals.map(({ name, description }) => `  ${name.padEnd(width)}  ${description}`);
+  const head = words.length === 0 ? '' : `Usage: ${program.name} ${usage} [options]\n\n${words.join('\n')}\n\n`;
+  return `${program.name}: ${program.summary}\n\n${head}Options:\n${options.join('\n')}\n`;
 }

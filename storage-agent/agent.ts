@@ -1,9 +1,9 @@
-import { readFile } from 'node:fs/promises';
 import { storageLeaseName, type StorageNode, type VolumeReplica } from '../lib/api/index.ts';
 import { sleep, systemClock, type Clock } from '../lib/clock.ts';
 import { createBlockDevices } from '../lib/host/blockdev.ts';
 import { run } from '../lib/host/exec.ts';
 import { createLvm } from '../lib/host/lvm.ts';
+import { hasUdev } from '../lib/host/udev.ts';
 import { createConfigFs, createNvmet } from '../lib/host/nvmet.ts';
 import { readAttribute } from '../lib/host/sysfs.ts';
 import { kinds, type Lease } from '../lib/kube/client.ts';
@@ -39,15 +39,6 @@ export interface Agent {
 const NODE_KEY = 'node';
 /** Replicas worked on at the same time; more would only queue up in LVM's lock. */
 const CONCURRENCY = 3;
-
-/** udev's daemon has this socket while it runs (udevadm(8)). */
-async function hasUdev(): Promise<boolean> {
-  return await readFile('/run/udev/control').then(
-    () => true,
-    // A socket can't be read (ENXIO), which also says that it is there.
-    (error: NodeJS.ErrnoException) => error.code !== 'ENOENT' && error.code !== 'ENOTDIR',
-  );
-}
 
 /** Everything that the agent has of its machine. */
 export type Host = Omit<Ports, 'api' | 'log'>;

@@ -1,0 +1,251 @@
+import { describe, expect, test } from '@jest/globals';
+import type { ReplicatedVolume, StorageNode, VolumeReplica } from '../../lib/api/index.ts';
+import type { Evidence } from './evidence.ts';
+import { planRecovery, type Outcome } from './plan.ts';
+
+const now = new Date('2026-01-01T12:00:00Z');
+const MIB = 1024 * 1024;
+const UID = 'uid-pg';
+
+type Disk = NonNullable<NonNullable<VolumeReplica['status']>['disk']>;
+type Unknown = NonNullable<NonNullable<StorageNode['status']>['unknownReplicas']>[number];
+
+const stamp = (generation: number, inSync: string[], epoch = 7, lineage = 1) => ({
+  lineage,
+  epoch,
+  generation,
+  inSync,
+});
+
+function volume(status: ReplicatedVolume['status'], metadata: object = {}): ReplicatedVolume {
+  return {
+    metadata: { name: 'pg', uid: UID, ...metadata },
+    spec: {} as ReplicatedVolume['spec'],
+    ...(status && { status }),
+  };
+}
+
+function old(inSync: string[], epoch: number, generation: number): ReplicatedVolume {
+  return volume({
+    attachment: { node: 'c1', hostNqn: 'h', epoch, clean: false },
+    inSync,
+    recordGeneration: generation,
+    replicas: inSync.map((name, at) => ({ name, storageNode: `s${at + 1}`, pool: 'p', role: 'Member' as const })),
+    nextReplica: 2,
+  });
+}
+
+function replica(
+  name: string,
+  node: string,
+  epoch: number,
+  disk?: Disk,
+  adopt?: VolumeReplica['spec']['adopt'],
+): VolumeReplica {
+  return {
+    metadata: { name, uid: `uid-${name}` },
+    spec: {
+      volume: 'pg',
+      volumeUid: UID,
+      storageNode: node,
+      pool: 'p',
+      sizeBytes: 64 * MIB,
+      provisioning: 'Thin',
+      state: 'Active',
+      hostNqn: '',
+      epoch,
+      lineage: 1,
+      ...(adopt && { adopt }),
+    },
+    ...(disk && { status: { disk } }),
+  };
+}
+
+function onDisk(name: string, disk: Disk, more: Partial<Unknown> = {}): Unknown {
+  return {
+    logicalVolume: `hf-p/hf-uid-${name}`,
+    pool: 'p',
+    volume: 'pg',
+    volumeUid: UID,
+    replica: name,
+    replicaUid: `uid-${name}`,
+    sizeBytes: 64 * MIB,
+    provisioning: 'Thin',
+    ...disk,
+    ...more,
+  };
+}
+
+function node(name: string, ...unknownReplicas: Unknown[]): StorageNode {
+  return { metadata: { name }, spec: {} as StorageNode['spec'], status: { unknownReplicas } };
+}
+
+function plan(evidence: Partial<Evidence>, without: readonly string[] = []): Outcome[] {
+  return planRecovery({ volumes: [], replicas: [], nodes: [], silent: [], ...evidence }, { without, now });
+}
+
+describe('objects of an old backup', () => {
+  test('get the record of the disk that knows the last one, closed to everybody', () => {
+    const replicas = [
+      replica('pg-r0', 's1', 3, { lineage: 1, epoch: 7, record: stamp(12, ['pg-r0']) }),
+      replica('pg-r1', 's2', 3, { lineage: 1, epoch: 5, record: stamp(9, ['pg-r0', 'pg-r1'], 5) }),
+    ];
+    expect(plan({ volumes: [old(['pg-r0', 'pg-r1'], 3, 4)], replicas })).toMatchObject([
+      {
+        kind: 'recover',
+        recovery: {
+          create: undefined,
+          status: {
+            inSync: ['pg-r0'],
+            recordGeneration: 13,
+            lineage: 1,
+            attachment: { node: '', hostNqn: '', epoch: 8, clean: false },
+            outOfSync: { 'pg-r0': null, 'pg-r1': { epoch: 8, bootId: null, nqn: null } },
+          },
+          raise: [
+            { name: 'pg-r0', epoch: 8, lineage: 1 },
+            { name: 'pg-r1', epoch: 8, lineage: 1 },
+          ],
+          adopt: [],
+        },
+      },
+    ]);
+  });
+
+  test('a replica that was made since is taken over', () => {
+    const replicas = [replica('pg-r0', 's1', 3, { lineage: 1, epoch: 7, record: stamp(12, ['pg-r0', 'pg-r2']) })];
+    const nodes = [node('s3', onDisk('pg-r2', { lineage: 1, epoch: 7, record: stamp(12, ['pg-r0', 'pg-r2']) }))];
+    const [outcome] = plan({ volumes: [old(['pg-r0', 'pg-r1'], 3, 4)], replicas, nodes });
+    expect(outcome).toMatchObject({
+      recovery: {
+        status: {
+          inSync: ['pg-r0', 'pg-r2'],
+          nextReplica: 3,
+          replicas: [
+            { name: 'pg-r1', storageNode: 's2' },
+            { name: 'pg-r0', storageNode: 's1' },
+            { name: 'pg-r2', storageNode: 's3', pool: 'p', role: 'Member' },
+          ],
+        },
+        adopt: [
+          {
+            name: 'pg-r2',
+            spec: { storageNode: 's3', epoch: 8, hostNqn: '', adopt: { replicaUid: 'uid-pg-r2', volumeUid: UID } },
+          },
+        ],
+      },
+    });
+  });
+
+  test('a forced start since then is not undone', () => {
+    const replicas = [
+      replica('pg-r0', 's1', 5, { lineage: 1, epoch: 5, record: stamp(20, ['pg-r0'], 5) }),
+      replica('pg-r1', 's2', 5, { lineage: 2, epoch: 6, record: stamp(15, ['pg-r1'], 6, 2) }),
+    ];
+    const [outcome] = plan({ volumes: [old(['pg-r0', 'pg-r1'], 5, 20)], replicas });
+    expect(outcome).toMatchObject({
+      recovery: {
+        status: { lineage: 2, inSync: ['pg-r1'], recordGeneration: 21 },
+        raise: [
+          { name: 'pg-r0', lineage: 1 },
+          { name: 'pg-r1', lineage: 2 },
+        ],
+      },
+    });
+  });
+
+  test('a volume on which disks and record agree is left alone', () => {
+    const replicas = [replica('pg-r0', 's1', 7, { lineage: 1, epoch: 7, record: stamp(3, ['pg-r0']) })];
+    const stray = node('s4', onDisk('pg-r9', { lineage: 1, epoch: 2 }));
+    expect(plan({ volumes: [old(['pg-r0'], 7, 4)], replicas, nodes: [stray] })).toEqual([]);
+  });
+});
+
+describe('objects that are lost', () => {
+  const record = stamp(12, ['pg-r0', 'pg-r1']);
+  const nodes = [
+    node('s1', onDisk('pg-r0', { lineage: 1, epoch: 7, record })),
+    node('s2', onDisk('pg-r1', { lineage: 1, epoch: 7, record })),
+  ];
+
+  test('are made anew, and take the logical volumes over', () => {
+    const [outcome] = plan({ nodes, silent: ['s3'] });
+    expect(outcome).toMatchObject({
+      recovery: {
+        create: { spec: { capacityBytes: 64 * MIB, replicas: 2, provisioning: 'Thin' } },
+        status: { inSync: ['pg-r0', 'pg-r1'], attachment: { epoch: 8, clean: false }, nextReplica: 2 },
+        adopt: [{ name: 'pg-r0' }, { name: 'pg-r1' }],
+        warnings: [expect.stringContaining('placement'), expect.stringContaining('s3')],
+      },
+    });
+  });
+
+  test('a run that broke off after the volume was made goes on with it', () => {
+    const annotations = { 'holdfast.dev/recovering': 'x' };
+    const begun = { ...old(['pg-r0', 'pg-r1'], 8, 13), metadata: { name: 'pg', uid: 'new', annotations } };
+    const adopted = replica('pg-r0', 's1', 8, undefined, { replicaUid: 'uid-pg-r0', volumeUid: UID });
+    const half = { ...adopted, spec: { ...adopted.spec, volumeUid: 'new' } };
+    for (const replicas of [[], [half]]) {
+      const outcomes = plan({ volumes: [begun], replicas, nodes });
+      expect(outcomes).toHaveLength(1);
+      expect(outcomes).toMatchObject([
+        { recovery: { create: undefined, status: { inSync: ['pg-r0', 'pg-r1'], recordGeneration: 14 } } },
+      ]);
+    }
+  });
+
+  test('a volume that was never handed out is whole with all that there is', () => {
+    const blank = [
+      node('s1', onDisk('pg-r0', { lineage: 1, epoch: 0 })),
+      node('s2', onDisk('pg-r1', { lineage: 1, epoch: 0 })),
+    ];
+    expect(plan({ nodes: blank })).toMatchObject([{ recovery: { status: { inSync: ['pg-r0', 'pg-r1'] } } }]);
+  });
+});
+
+describe('nothing is guessed', () => {
+  const record = stamp(12, ['pg-r0', 'pg-r1']);
+  const one = [node('s1', onDisk('pg-r0', { lineage: 1, epoch: 7, record }))];
+
+  test('a replica of the last in-sync set that is not seen may know more', () => {
+    expect(plan({ nodes: one })).toMatchObject([{ kind: 'refused', why: expect.stringContaining('--without pg-r1') }]);
+    expect(plan({ nodes: one }, ['pg-r1'])).toMatchObject([
+      { kind: 'recover', recovery: { status: { inSync: ['pg-r0'] } } },
+    ]);
+  });
+
+  test.each<[string, Partial<Evidence>, string]>([
+    [
+      'no disk carries a record',
+      { nodes: [node('s1', onDisk('pg-r0', { lineage: 1, epoch: 7 }))] },
+      'no disk that can be seen carries its record',
+    ],
+    [
+      'two histories',
+      {
+        nodes: [
+          node('s1', onDisk('pg-r0', { lineage: 1, epoch: 7, record: stamp(12, ['pg-r0']) })),
+          node('s2', onDisk('pg-r1', { lineage: 1, epoch: 7, record: stamp(12, ['pg-r1']) })),
+        ],
+      },
+      'two histories contradict each other',
+    ],
+    [
+      'two replicas of one name',
+      {
+        nodes: [
+          node('s1', onDisk('pg-r0', { lineage: 1, epoch: 7, record: stamp(12, ['pg-r0']) })),
+          node('s2', onDisk('pg-r0', { lineage: 1, epoch: 5 }, { replicaUid: 'b' })),
+        ],
+      },
+      'two replicas have the same name',
+    ],
+    [
+      'the name is taken',
+      { volumes: [{ ...old(['pg-r0'], 1, 1), metadata: { name: 'pg', uid: 'other' } }], nodes: one },
+      'another volume of this name is in use',
+    ],
+  ])('%s', (_what, evidence, why) => {
+    expect(plan(evidence)).toMatchObject([{ kind: 'refused', why: expect.stringContaining(why) }]);
+  });
+});
