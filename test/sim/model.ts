@@ -73,6 +73,7 @@ const story = (shape: Partial<Shape> = {}): Schedule => {
       legTimeout: '1s',
       replicaTimeout: '1h',
       leaseMs: 4000,
+      operators: 1,
       volatileCache: false,
       mode: 'block',
       teardown: false,

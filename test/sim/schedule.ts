@@ -9,6 +9,8 @@ export interface Shape {
   readonly clients: number;
   readonly legTimeout: string;
   readonly replicaTimeout: string;
+  /** Candidates for the lead. One alone holds no election. */
+  readonly operators: number;
   /** Lease of the nodes; the operator renews its own ten times as often. */
   readonly leaseMs: number;
   /** Disks forget what was not flushed when the power goes. */
@@ -49,12 +51,15 @@ export interface Schedule {
   readonly healMs: number;
 }
 
+/** Its first candidate; the others are `operator 2` and so on. */
 export const OPERATOR = 'operator';
 export const CONTROLLER = 'csi-controller';
-/** Where the operator and the CSI controller run. */
+/** Where the operator and the CSI controller run; a second operator runs at `control 2`. */
 export const CONTROL = 'control';
 export const storageNames = (count: number): string[] => Array.from({ length: count }, (_, i) => `s${i + 1}`);
 export const clientNames = (count: number): string[] => Array.from({ length: count }, (_, i) => `c${i + 1}`);
+export const operatorNames = (count: number): string[] =>
+  Array.from({ length: count }, (_, i) => (i === 0 ? OPERATOR : `${OPERATOR} ${i + 1}`));
 export const agentOf = (machine: string): string => `agent ${machine}`;
 
 export function scheduleOf(seed: number): Schedule {
@@ -67,6 +72,7 @@ export function scheduleOf(seed: number): Schedule {
     legTimeout: dice.pick(['1s', '3s', '3s', '6s']),
     replicaTimeout: dice.pick(['2s', '8s', '1h']),
     leaseMs: dice.pick([4000, 10_000]),
+    operators: dice.pick([1, 1, 1, 2]),
     volatileCache: false,
     mode: dice.pick(['block', 'block', 'mount']),
     teardown: dice.oneIn(3),
@@ -82,7 +88,13 @@ function step(dice: Dice, shape: Shape, healMs: number): Step {
   const storage = storageNames(shape.storageNodes);
   const clients = clientNames(shape.clients);
   const machines = [...storage, ...clients];
-  const programs = [OPERATOR, CONTROLLER, ...machines.map(agentOf), agentOf('c1'), agentOf('c1')];
+  const programs = [
+    ...operatorNames(shape.operators),
+    CONTROLLER,
+    ...machines.map(agentOf),
+    agentOf('c1'),
+    agentOf('c1'),
+  ];
   const atMs = dice.integer(healMs);
   const forMs = dice.pick([50, 400, 1500, 5000, 12_000]);
   switch (dice.integer(12)) {

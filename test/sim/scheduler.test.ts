@@ -28,7 +28,7 @@ test('events run in the order of their times, one at a time, each with all that 
   const seen: string[] = [];
   const chain = async (name: string): Promise<void> => {
     seen.push(name);
-    for (let i = 0; i < 20; i += 1) await null;
+    for (let i = 0; i < 20; i += 1) await Promise.resolve();
     seen.push(`${name} done`);
   };
   scheduler.after(program, 2, 'b', () => void chain('b'));

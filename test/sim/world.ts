@@ -2,7 +2,7 @@
 import { startAgent as startStorageAgent } from '../../storage-agent/agent.ts';
 import { startClientAgent } from '../../csi-driver/node/agent/agent.ts';
 import { kinds } from '../../lib/kube/client.ts';
-import { startHeartbeat } from '../../lib/kube/heartbeat.ts';
+import { runWithLeaderElection, startHeartbeat } from '../../lib/kube/lease.ts';
 import type { Kube } from '../../lib/kube/kube.ts';
 import type { Logger } from '../../lib/log.ts';
 import { runVolumeController } from '../../operator/volume/controller.ts';
@@ -27,7 +27,7 @@ import { createService } from './programs.ts';
 import type { Dice } from './random.ts';
 import { createDice } from './random.ts';
 import type { Shape } from './schedule.ts';
-import { agentOf, clientNames, CONTROL, CONTROLLER, OPERATOR, storageNames } from './schedule.ts';
+import { agentOf, clientNames, CONTROL, CONTROLLER, OPERATOR, operatorNames, storageNames } from './schedule.ts';
 import type { ProgramHandle, Scheduler } from './scheduler.ts';
 import { createScheduler } from './scheduler.ts';
 import type { User } from './user.ts';
@@ -167,29 +167,42 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
     const kube = kubeFor(kubeWorld, handle, CONTROL);
     controller = startControllerDriver({ scheduler, handle, kube, namespace: NAMESPACE, volume: VOLUME });
   });
-  add(OPERATOR, CONTROL, (handle) => {
-    const kube = kubeOf(handle, CONTROL, 'operator');
-    const clock = scheduler.clockOf(handle);
-    const log = logOf(handle.name);
-    const leases = kube.resource(kinds.leases, NAMESPACE);
-    const durationMs = (3 * shape.leaseMs) / 10;
-    startHeartbeat({ leases, name: WITNESS, holder: handle.name, durationMs, log, clock });
-    void runVolumeController(
-      {
-        kube,
-        namespace: NAMESPACE,
-        witness: WITNESS,
-        leaseDurationMs: shape.leaseMs,
-        recorder,
-        clock,
-        random: () => dice.fraction(),
-        settings: { creationPatienceMs: 5000, rejoinPatienceMs: 5000, retryMs: 5000 },
-        log,
-        concurrency: 2,
-      },
-      new AbortController().signal,
-    );
-  });
+  for (const name of operatorNames(shape.operators)) {
+    const place = name.replace(OPERATOR, CONTROL);
+    let terms = 0;
+    add(name, place, (handle) => {
+      const kube = kubeOf(handle, place, 'operator');
+      const clock = scheduler.clockOf(handle);
+      const log = logOf(handle.name);
+      const leases = kube.resource(kinds.leases, NAMESPACE);
+      const random = (): number => dice.fraction();
+      const work = (signal: AbortSignal): Promise<void> =>
+        runVolumeController(
+          {
+            kube,
+            namespace: NAMESPACE,
+            witness: WITNESS,
+            leaseDurationMs: shape.leaseMs,
+            recorder,
+            clock,
+            random,
+            settings: { creationPatienceMs: 5000, rejoinPatienceMs: 5000, retryMs: 5000 },
+            log,
+            concurrency: 2,
+          },
+          signal,
+        );
+      const renewMs = shape.leaseMs / 10;
+      if (shape.operators === 1) {
+        startHeartbeat({ leases, name: WITNESS, holder: name, durationMs: 3 * renewMs, log, clock });
+        void work(new AbortController().signal);
+        return;
+      }
+      const identity = `${name} run ${(terms += 1)}`;
+      const times = { leaseDurationMs: 6 * renewMs, renewDeadlineMs: 4.5 * renewMs, retryPeriodMs: renewMs };
+      runWithLeaderElection({ leases, name: WITNESS, identity, ...times, onStarted: work, log, clock, random });
+    });
+  }
   const machineOf = new Map([...services.values()].map((service) => [service.name, service.place]));
   scheduler.onTurn = (program, label) => {
     const service = services.get(program.name);
