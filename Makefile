@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 KEEP ?=
 LAB := $(NODE) test/lab/main.ts
 
-.PHONY: help install bench chaos stall build generate verify lint format typecheck test test-unit test-api test-lab demo demo-clean demo-kubectl lab-assets clean
+.PHONY: help install bench sim model mutants chaos stall build generate verify lint format typecheck test test-unit test-api test-lab demo demo-clean demo-kubectl lab-assets clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -62,6 +62,15 @@ chaos: build ## random faults on real kernels under verified writers: make chaos
 
 stall: build ## how long a writer waits when one thing fails, over many repetitions: make stall REPETITIONS=20
 	@$(LAB) run --name stall -- $(NODE) test/chaos/stall.ts $(if $(REPETITIONS),--repetitions $(REPETITIONS)) $(ARGS)
+
+sim: install ## random faults on the real programs over simulated machines, in seconds: make sim SEEDS=20000 SEED=7 JOBS=2
+	@$(NODE) test/sim/main.ts $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
+
+model: install ## every way in which a small simulated story can go wrong: make model DEPTH=2 MINUTES=60
+	@$(NODE) test/sim/model-main.ts $(if $(DEPTH),--depth $(DEPTH)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
+
+mutants: install ## break each law on purpose and see the simulation catch it
+	@$(NODE) test/sim/mutants-main.ts $(ARGS)
 
 demo-clean: install ## end a demo that was kept
 	$(LAB) down --name demo
