@@ -7,7 +7,7 @@ import type { System } from '../system/system.ts';
 import { look } from '../system/watch.ts';
 import { pause, runsOf } from '../system/workload.ts';
 import { becomesHealthy, judge } from './checks.ts';
-import { inject, mendAll, type Scene } from './inject.ts';
+import { inject, type Scene } from './inject.ts';
 import { seconds, spread, writeJson, type Spread } from './report.ts';
 import { longestPauseMs, messageOf } from './round.ts';
 import { LEG_TIMEOUT_MS, labelOf, type Fault } from './schedule.ts';
@@ -39,19 +39,19 @@ interface Case {
 const CASES: readonly Case[] = [
   {
     fault: { kind: 'storage-power', leg: 0 },
-    forMs: 7000,
+    forMs: 6000,
     target: `≤ ${(LEG_TIMEOUT_MS + 1000) / 1000} s (legTimeout + 1 s)`,
   },
   {
     fault: { kind: 'leg-cut', leg: 0, way: 'both' },
-    forMs: 7000,
+    forMs: 6000,
     target: `≤ ${(LEG_TIMEOUT_MS + 1000) / 1000} s (legTimeout + 1 s)`,
   },
-  { fault: { kind: 'disk-errors', leg: 0, requests: 'all' }, forMs: 4000, target: '≤ 0.5 s' },
-  { fault: { kind: 'kill', program: 'client-agent', leg: 0 }, forMs: 4000, target: 'none' },
-  { fault: { kind: 'kill', program: 'storage-agent', leg: 0 }, forMs: 4000, target: 'none' },
-  { fault: { kind: 'kill', program: 'operator', leg: 0 }, forMs: 4000, target: 'none' },
-  { fault: { kind: 'kill', program: 'controller', leg: 0 }, forMs: 4000, target: 'none' },
+  { fault: { kind: 'disk-errors', leg: 0, requests: 'all' }, forMs: 3000, target: '≤ 0.5 s' },
+  { fault: { kind: 'kill', program: 'client-agent', leg: 0 }, forMs: 3000, target: 'none' },
+  { fault: { kind: 'kill', program: 'storage-agent', leg: 0 }, forMs: 3000, target: 'none' },
+  { fault: { kind: 'kill', program: 'operator', leg: 0 }, forMs: 3000, target: 'none' },
+  { fault: { kind: 'kill', program: 'controller', leg: 0 }, forMs: 3000, target: 'none' },
   { fault: { kind: 'client-power' }, forMs: 8000, target: '≤ 5 s + detection (2 s)' },
 ];
 
@@ -158,7 +158,6 @@ async function measure(
   const undo = await inject(scene, 'leg' in fault ? { ...fault, leg: repetition } : fault);
   await pause(Math.max(0, fromMs + forMs - Date.now()));
   await undo();
-  await mendAll(scene);
   await workload.settled();
   await workload.ensureWriting();
   await workload.acknowledges(60_000).catch((error: unknown) => {
