@@ -17,7 +17,7 @@ export async function fenceArray(
   const array = md.readArray(name);
   const devNo = md.deviceNumber(name);
   if (array === undefined || devNo === undefined) return false;
-  const pids = await users.list(devNo, [`/dev/${name}`]);
+  const pids = await users.list(devNo);
   for (const pid of pids) users.kill(pid);
   if (pids.length > 0) log.warn('fenced: killed the users of the array', { array: name, users: pids });
   for (const point of await users.mountPoints(devNo)) await users.unmountLazily(point);

@@ -31,7 +31,7 @@ export interface DeviceUsers {
   /** Where the device is mounted, seen from this process, innermost first. */
   mountPoints(devNo: string): Promise<string[]>;
   /** Process ids of those who have it open or mounted. */
-  list(devNo: string, devicePaths: readonly string[]): Promise<number[]>;
+  list(devNo: string): Promise<number[]>;
   /** Ends a process; one that has ended by itself is fine. */
   kill(pid: number): void;
   /** Takes a mount out of sight now; the filesystem goes when its last user does. One that is gone is fine. */

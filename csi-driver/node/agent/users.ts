@@ -1,4 +1,5 @@
-import { readdir, readFile, readlink } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
+import { readdir, readFile, readlink, stat } from 'node:fs/promises';
 import type { Exec } from '../../../lib/host/exec.ts';
 import type { DeviceUsers } from './ports.ts';
 
@@ -50,35 +51,51 @@ async function mountPointsOf(devNo: string): Promise<string[]> {
 }
 
 /**
- * The processes that use a mounted or opened device: those whose own mount namespace (a container's) has it mounted,
- * and those of our namespace with an open file, a working directory or a mapping below one of its mount points.
+ * The processes that use a device: those that have it open, or a file, a working directory or a mapping on a filesystem
+ * on it, whatever path they came by (a container's device node, a bind mount); and those in whose own mount namespace
+ * (a container's) it is mounted.
  */
-async function usersOf(devNo: string, devicePaths: readonly string[]): Promise<number[]> {
-  const mountPoints = await mountPointsOf(devNo);
-  const below = (path: string): boolean =>
-    devicePaths.includes(path) || mountPoints.some((point) => path === point || path.startsWith(`${point}/`));
+async function usersOf(devNo: string): Promise<number[]> {
   const ourNamespace = await readlink('/proc/self/ns/mnt');
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid);
   const users: number[] = [];
   for (const pid of pids) {
-    if (await uses(pid, ourNamespace, devNo, below)) users.push(Number(pid));
+    if (await uses(pid, ourNamespace, devNo)) users.push(Number(pid));
   }
   return users;
 }
 
-async function uses(
-  pid: string,
-  ourNamespace: string,
-  devNo: string,
-  below: (path: string) => boolean,
-): Promise<boolean> {
+/** A process that ends while it is looked at is none. */
+async function uses(pid: string, ourNamespace: string, devNo: string): Promise<boolean> {
   const namespace = await readlink(`/proc/${pid}/ns/mnt`).catch(() => '');
   if (namespace !== '' && namespace !== ourNamespace) {
     const mounts = await readFile(`/proc/${pid}/mountinfo`, 'utf8').catch(() => '');
-    return parseMountInfo(mounts).some((mount) => mount.devNo === devNo);
+    if (parseMountInfo(mounts).some((mount) => mount.devNo === devNo)) return true;
   }
   const fds = await readdir(`/proc/${pid}/fd`).catch(() => []);
   const links = ['cwd', 'root', 'exe', ...fds.map((fd) => `fd/${fd}`)];
-  const targets = await Promise.all(links.map((link) => readlink(`/proc/${pid}/${link}`).catch(() => '')));
-  return targets.some(below);
+  const files = await Promise.all(links.map((link) => stat(`/proc/${pid}/${link}`).catch(() => undefined)));
+  if (files.some((file) => file !== undefined && isOn(file, devNo))) return true;
+  return parseMappedDevices(await readFile(`/proc/${pid}/maps`, 'utf8').catch(() => '')).has(devNo);
+}
+
+/** Whether an open file is the device itself, or lies on a filesystem on it. */
+export function isOn(file: Pick<Stats, 'dev' | 'rdev' | 'isBlockDevice'>, devNo: string): boolean {
+  return devNoOf(file.dev) === devNo || (file.isBlockDevice() && devNoOf(file.rdev) === devNo);
+}
+
+/** `major:minor` of a device number as stat(2) gives it (glibc: gnu_dev_major). */
+export function devNoOf(dev: number): string {
+  const number = BigInt(dev);
+  const major = ((number >> 8n) & 0xfffn) | ((number >> 32n) & ~0xfffn);
+  const minor = (number & 0xffn) | ((number >> 12n) & ~0xffn & 0xffffffffn);
+  return `${major}:${minor}`;
+}
+
+/** The devices of what is mapped, by `/proc/<pid>/maps` (proc(5)): the fourth word is major:minor in hexadecimal. */
+export function parseMappedDevices(maps: string): ReadonlySet<string> {
+  const words = maps.split('\n').map((line) => /^\S+ \S+ \S+ ([0-9a-f]+):([0-9a-f]+) /.exec(line));
+  return new Set(
+    words.flatMap((match) => (match ? [`${parseInt(match[1] ?? '', 16)}:${parseInt(match[2] ?? '', 16)}`] : [])),
+  );
 }
