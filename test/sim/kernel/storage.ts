@@ -18,6 +18,8 @@ const HEADER_BLOCKS = LEG_HEADER_BYTES / BLOCK_BYTES;
 /** What client kernels reach over the network. */
 export interface StorageEnd extends StorageKernel {
   readonly target: Target;
+  /** Of the boot that runs now. */
+  readonly boot: ProgramHandle;
   /** Size of a subsystem's namespace; undefined while there is none. */
   namespaceBytes(nqn: string): number | undefined;
 }
@@ -144,6 +146,9 @@ export function createStorageKernel(options: StorageKernelOptions): StorageEnd {
     },
     get bootId() {
       return bootIdOf(machine, boots);
+    },
+    get boot() {
+      return boot;
     },
     get target() {
       return target;

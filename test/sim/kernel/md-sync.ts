@@ -1,0 +1,134 @@
+import { BLOCK_BYTES } from './io.ts';
+import type { MdArray } from './md.ts';
+import type { Member } from './member.ts';
+
+/** Copying between members, a chunk at a time (md_do_sync, raid1_sync_request). While a chunk is copied, writes wait. */
+export class Sync {
+  /** `resync`: members that count as in sync may differ. `recover`: a member is to become in sync. */
+  kind: 'resync' | 'recover' | undefined;
+  private chunk = 0;
+  private interrupted = false;
+  private copying = false;
+  private onStopped: (() => void)[] = [];
+  private readonly array: MdArray;
+
+  constructor(array: MdArray) {
+    this.array = array;
+  }
+
+  /** As `sync_completed` has it, in sectors. */
+  progress(): string {
+    const { sizeBytes, chunkBytes } = this.array;
+    return this.kind === undefined ? 'none' : `${(this.chunk * chunkBytes) / 512} / ${sizeBytes / 512}`;
+  }
+
+  start(kind: 'resync' | 'recover'): void {
+    this.kind = kind;
+    this.chunk = 0;
+    this.interrupted = false;
+    this.soon(() => this.next());
+  }
+
+  interrupt(): void {
+    if (this.kind !== undefined) this.interrupted = true;
+  }
+
+  /** Ends a copy that runs; resolves when none does. What it was about to copy stays to be copied. */
+  stopped(): Promise<void> {
+    if (this.kind === undefined) return Promise.resolve();
+    this.interrupted = true;
+    return new Promise((resolve) => {
+      this.onStopped.push(resolve);
+    });
+  }
+
+  private soon(run: () => void): void {
+    this.array.world.after(this.array.boot, 0.05 + 0.3 * this.array.world.fraction(), 'sync', run);
+  }
+
+  private next(): void {
+    const { array } = this;
+    const { bitmap } = array;
+    if (!bitmap || this.interrupted) return this.end(false);
+    while (this.chunk < bitmap.chunks.length && !array.fullSync && !bitmap.isNeeded(this.chunk)) this.chunk += 1;
+    if (this.chunk >= bitmap.chunks.length) return this.end(true);
+    array.barrier = true;
+    if (array.writing === 0) this.proceed();
+  }
+
+  /** Called when the last write under way has ended. */
+  proceed(): void {
+    const { array, chunk } = this;
+    const { bitmap } = array;
+    if (!array.barrier || this.copying || !bitmap) return;
+    if (this.interrupted) return this.copied(true);
+    this.copying = true;
+    bitmap.startCopy(chunk, array.lacksMember);
+    const request = {
+      op: 'read',
+      block: chunk * bitmap.chunkBlocks,
+      count: Math.min(bitmap.chunkBlocks, array.sizeBytes / BLOCK_BYTES - chunk * bitmap.chunkBlocks),
+    } as const;
+    const sources = array.members.filter((member) => member.works && member.inSync).sort((a, b) => a.slot - b.slot);
+    const tryNext = (): void => {
+      const source = sources.shift();
+      // Nobody can read it: the copy is given up.
+      if (!source) return this.copied(true);
+      array.ask(source, request, (status, values) => {
+        if (status === 'ok' && values) this.writeTo(source, { ...request, op: 'write', values });
+        else tryNext();
+      });
+    };
+    tryNext();
+  }
+
+  private writeTo(source: Member, request: Parameters<MdArray['ask']>[1]): void {
+    const { array } = this;
+    const targets = array.members.filter(
+      (member) => member.works && member !== source && (this.kind === 'resync' || !member.inSync),
+    );
+    let left = targets.length;
+    let failed = false;
+    if (left === 0) this.copied(false);
+    for (const member of targets) {
+      array.ask(member, request, (status) => {
+        if (status !== 'ok') {
+          failed = true;
+          array.fail(member);
+        }
+        if ((left -= 1) === 0) this.copied(failed);
+      });
+    }
+  }
+
+  private copied(failed: boolean): void {
+    const { array } = this;
+    this.copying = false;
+    array.bitmap?.endCopy(this.chunk, failed);
+    array.barrier = false;
+    array.wake();
+    if (failed) this.interrupted = true;
+    else this.chunk += 1;
+    this.soon(() => this.next());
+  }
+
+  /** md writes `write-pending` after each copy, done or not; then the members that were filled count. */
+  private end(complete: boolean): void {
+    const { array } = this;
+    if (complete) {
+      if (this.kind === 'resync') array.resynced = true;
+      array.fullSync = false;
+    }
+    array.pending = true;
+    this.soon(() => {
+      if (complete && !this.interrupted && this.kind === 'recover') {
+        for (const member of array.members) if (member.works) member.inSync = true;
+      }
+      this.kind = undefined;
+      array.needed = true;
+      array.runDaemon();
+      array.wakeThread();
+      for (const go of this.onStopped.splice(0)) go();
+    });
+  }
+}

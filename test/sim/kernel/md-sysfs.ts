@@ -1,0 +1,200 @@
+import { BLOCK_BYTES, errno } from './io.ts';
+import type { MdArray } from './md.ts';
+import { Member } from './member.ts';
+import type { ValveDevice } from './valve.ts';
+
+/** Files of an array in its `md` folder that are read. */
+export function readMd(array: MdArray, file: string): string | undefined {
+  switch (file) {
+    case 'array_state':
+      return stateOf(array);
+    case 'sync_action':
+      if (array.frozen) return 'frozen';
+      return array.readOnly ? 'idle' : (array.sync.kind ?? 'idle');
+    case 'sync_completed':
+      return array.sync.progress();
+    case 'resync_start':
+      return array.resynced ? 'none' : '0';
+    case 'degraded':
+      return String(array.degraded);
+    case 'bitmap/can_clear':
+      return String(!(array.bitmap?.keepsBits ?? true));
+    default: {
+      const { member, attribute } = memberOf(array, file);
+      if (attribute === 'state') return member?.text();
+      if (attribute === 'slot') return member && (member.slot < 0 ? 'none' : String(member.slot));
+      return undefined;
+    }
+  }
+}
+
+function stateOf(array: MdArray): string {
+  if (!array.running) return array.members.length > 0 || array.raidDisks > 0 ? 'inactive' : 'clear';
+  if (array.readOnly) return 'readonly';
+  if (array.pending) return 'write-pending';
+  return array.clean ? 'clean' : 'active';
+}
+
+export function listMd(array: MdArray): string[] {
+  return ['array_state', 'sync_action', ...array.members.map((member) => `dev-${member.name}`)];
+}
+
+function memberOf(array: MdArray, file: string): { member: Member | undefined; attribute: string | undefined } {
+  const [, device, attribute] = /^dev-([^/]+)\/(\w+)$/.exec(file) ?? [];
+  return { member: array.members.find(({ name }) => name === device), attribute };
+}
+
+/**
+ * Writes one file in an array's `md` folder. What takes a while resolves when the kernel would return.
+ * @throws Error with the kernel's errno as its code
+ */
+export async function writeMd(
+  array: MdArray,
+  file: string,
+  value: string,
+  deviceAt: (devNo: string) => ValveDevice | undefined,
+): Promise<void> {
+  switch (file) {
+    case 'metadata_version':
+    case 'level':
+    case 'safe_mode_delay':
+    case 'sync_speed_min':
+    case 'bitmap/metadata':
+      return;
+    case 'raid_disks':
+      array.raidDisks = Number(value);
+      return;
+    case 'component_size':
+      array.sizeBytes = Number(value) * 1024;
+      return;
+    case 'bitmap/chunksize':
+      array.chunkBytes = Number(value);
+      return;
+    case 'bitmap/time_base':
+      array.daemonMs = Number(value) * 1000;
+      return;
+    case 'bitmap/location':
+      array.bitmapBlock = (Number(value) * 512) / BLOCK_BYTES;
+      return;
+    case 'bitmap/can_clear':
+      if (!array.bitmap) throw errno('ENOENT', file);
+      if (value === 'true' && array.degraded > 0) throw errno('EBUSY', file);
+      array.bitmap.keepsBits = value === 'false';
+      array.runDaemon();
+      return;
+    case 'bitmap_set_bits':
+      array.bitmap?.setBits(value.split(' ').map(Number));
+      return;
+    case 'resync_start':
+      if (array.running && !array.frozen) throw errno('EBUSY', file);
+      array.resynced = value === 'none';
+      return;
+    case 'new_dev':
+      return bind(array, deviceAt(value));
+    case 'array_state':
+      return await setState(array, value);
+    case 'sync_action':
+      return await setAction(array, value);
+    default: {
+      const { member, attribute = '' } = memberOf(array, file);
+      if (!member) throw errno('ENOENT', file);
+      return setMember(array, member, attribute, value);
+    }
+  }
+}
+
+function bind(array: MdArray, device: ValveDevice | undefined): void {
+  if (!device) throw errno('ENXIO', 'new_dev');
+  if (device.claimed) throw errno('EBUSY', 'new_dev');
+  device.claimed = true;
+  array.members.push(new Member(device));
+}
+
+async function setState(array: MdArray, value: string): Promise<void> {
+  switch (value) {
+    case 'clear':
+      if (array.openers > 0) throw errno('EBUSY', 'array_state');
+      return await array.stop();
+    case 'readonly':
+      if (array.running) throw errno('EBUSY', 'array_state');
+      return await array.run();
+    case 'active':
+      if (!array.running) throw errno('EINVAL', 'array_state');
+      array.readOnly = false;
+      array.pending = false;
+      array.needed = true;
+      array.wake();
+      return;
+    default:
+      throw errno('EINVAL', 'array_state');
+  }
+}
+
+async function setAction(array: MdArray, value: string): Promise<void> {
+  if (!array.running) throw errno('EINVAL', 'sync_action');
+  array.frozen = value === 'frozen';
+  await array.sync.stopped();
+  if (array.frozen) return;
+  array.needed = true;
+  array.wakeThread();
+}
+
+function setMember(array: MdArray, member: Member, attribute: string, value: string): void {
+  switch (attribute) {
+    case 'offset':
+    case 'size':
+      if (array.running && member.slot >= 0) throw errno('EBUSY', attribute);
+      if (attribute === 'offset') member.offsetBlocks = (Number(value) * 512) / BLOCK_BYTES;
+      return;
+    case 'slot':
+      return setSlot(array, member, Number(value));
+    case 'state':
+      return setMemberState(array, member, value);
+    default:
+      throw errno('ENOENT', attribute);
+  }
+}
+
+/** slot_store: in a running array a member that says it is in sync lacks just what the bitmap says; another lacks all. */
+function setSlot(array: MdArray, member: Member, slot: number): void {
+  if (!array.running) {
+    member.slot = slot;
+    member.faulty = false;
+    member.inSync = true;
+    return;
+  }
+  if (member.slot >= 0 || array.sync.kind !== undefined) throw errno('EBUSY', 'slot');
+  if (array.members.some((other) => other.slot === slot)) throw errno('EEXIST', 'slot');
+  if (!member.inSync) array.fullSync = true;
+  member.inSync = false;
+  member.slot = slot;
+}
+
+function setMemberState(array: MdArray, member: Member, value: string): void {
+  switch (value) {
+    case 'faulty':
+      array.fail(member);
+      // The last one: it is not failed, and the array takes no write any more (MD_BROKEN).
+      if (array.broken) throw errno('EBUSY', 'state');
+      return;
+    case '-blocked':
+      member.blocked = false;
+      array.needed = true;
+      array.wake();
+      return;
+    case 'insync':
+      if (member.slot >= 0) throw errno('EINVAL', 'state');
+      member.inSync = true;
+      return;
+    case 'remove':
+      member.blocked = false;
+      array.removeFailed(member);
+      array.wake();
+      if (member.slot >= 0) throw errno('EBUSY', 'state');
+      array.members = array.members.filter((other) => other !== member);
+      member.dev.claimed = false;
+      return;
+    default:
+      throw errno('EINVAL', 'state');
+  }
+}

@@ -1,0 +1,427 @@
+import type { ProgramHandle } from '../scheduler.ts';
+import { Bitmap } from './bitmap.ts';
+import { BLOCK_BYTES, Counters, errno, type Answer, type BlockDevice, type IoStatus, type Request } from './io.ts';
+import { Sync } from './md-sync.ts';
+import { Member } from './member.ts';
+import type { KernelWorld } from './types.ts';
+
+/** A write on its way (struct r1bio). */
+interface Write {
+  readonly request: Request;
+  readonly answer: Answer;
+  readonly chunks: readonly number[];
+  readonly targets: readonly Member[];
+  /** Members that answered with an error before md had failed them. */
+  readonly failed: Member[];
+  /** Some member lacks it (R1BIO_Degraded). */
+  degraded: boolean;
+  /** A working member has it (R1BIO_Uptodate). */
+  uptodate: boolean;
+  remaining: number;
+}
+
+/**
+ * A RAID1 array with external metadata and a write-intent bitmap, as Linux 6.12 has it (drivers/md: md.c, raid1.c,
+ * md-bitmap.c). What is asked of it in sysfs is in md-sysfs.ts, copying between members in md-sync.ts.
+ */
+export class MdArray implements BlockDevice {
+  readonly name: string;
+  readonly devNo: string;
+  readonly world: KernelWorld;
+  readonly boot: ProgramHandle;
+  readonly counters = new Counters();
+  raidDisks = 0;
+  sizeBytes = 0;
+  chunkBytes = 0;
+  bitmapBlock = 0;
+  daemonMs = 5000;
+  /** What was copied up to, when not all is: only 0 and "everything" are told apart (recovery_cp). */
+  resynced = false;
+  members: Member[] = [];
+  running = false;
+  readOnly = true;
+  /** Nobody has written since the start: the first write asks for `active` (in_sync). */
+  clean = true;
+  /** Writes wait until user space has written `active` (MD_SB_CHANGE_PENDING). */
+  pending = false;
+  /** The last working member has failed: no write is taken any more (MD_BROKEN). */
+  broken = false;
+  frozen = false;
+  /** md's thread is to see to members and copies (MD_RECOVERY_NEEDED). */
+  needed = false;
+  /** A member joined that has no part of the data: a copy copies everything (conf->fullsync). */
+  fullSync = false;
+  openers = 0;
+  /** Copying has the array to itself: writes wait. */
+  barrier = false;
+  /** Writes under way. */
+  writing = 0;
+  bitmap: Bitmap | undefined;
+  readonly sync: Sync;
+  /** Writes that failed on a member: not acknowledged before user space says so (bio_end_io_list). */
+  private held: Write[] = [];
+  private waiting: (() => void)[] = [];
+  private pageWaiters: (() => void)[] = [];
+  private pageInFlight = false;
+  private threadWoken = false;
+  private daemonRuns = false;
+  private onQuiet: (() => void)[] = [];
+
+  constructor(name: string, devNo: string, world: KernelWorld, boot: ProgramHandle) {
+    this.name = name;
+    this.devNo = devNo;
+    this.world = world;
+    this.boot = boot;
+    this.sync = new Sync(this);
+  }
+
+  /** Members missing or failed. */
+  get degraded(): number {
+    return this.raidDisks - this.members.filter((member) => member.slot >= 0 && member.inSync && !member.faulty).length;
+  }
+
+  /** Some place has no working member. */
+  get lacksMember(): boolean {
+    return this.members.filter((member) => member.works).length < this.raidDisks;
+  }
+
+  submit(request: Request, answer: Answer): void {
+    const end = this.counters.begin(request, this.world.now());
+    const done: Answer = (status, values) => {
+      end(this.world.now());
+      answer(status, values);
+    };
+    if (!this.running) return done('path');
+    if (request.op === 'flush') this.flush(request, done);
+    else if (request.op === 'read') this.read(request, done, new Set());
+    else this.write(request, done);
+  }
+
+  /** md_flush_request: an error of a member's flush is not looked at. */
+  private flush(request: Request, answer: Answer): void {
+    const targets = this.members.filter((member) => member.works);
+    let left = targets.length;
+    if (left === 0) return answer('path');
+    for (const member of targets) {
+      member.pending += 1;
+      member.dev.submit(request, () => {
+        member.pending -= 1;
+        if ((left -= 1) === 0) answer('ok');
+      });
+    }
+  }
+
+  /** raid1_read_request: while something is still to be copied, all read from the first member. */
+  private read(request: Request, answer: Answer, tried: Set<Member>): void {
+    const able = this.members.filter((each) => each.works && each.inSync && !tried.has(each));
+    const first = able.sort((a, b) => a.slot - b.slot)[0];
+    if (!first) return answer('path');
+    const least = Math.min(...able.map((each) => each.pending));
+    const idle = able.filter((each) => each.pending === least);
+    const member = this.resynced ? (idle[Math.floor(this.world.fraction() * idle.length)] ?? first) : first;
+    this.ask(member, request, (status, values) => {
+      if (status === 'ok') {
+        // A member that could not read it gets it written anew (fix_read_error); if that fails, it is failed.
+        for (const bad of tried)
+          if (bad.works && values) this.ask(bad, { ...request, op: 'write', values }, this.failIfNotOk(bad));
+        return answer('ok', values);
+      }
+      tried.add(member);
+      return this.read(request, answer, tried);
+    });
+  }
+
+  private failIfNotOk(member: Member): (status: IoStatus) => void {
+    return (status) => {
+      if (status !== 'ok') this.fail(member);
+    };
+  }
+
+  /** One request to one member's data. */
+  ask(member: Member, request: Request, answer: Answer): void {
+    member.pending += 1;
+    member.dev.submit({ ...request, block: member.offsetBlocks + request.block }, (status, values) => {
+      member.pending -= 1;
+      answer(status, values);
+    });
+  }
+
+  private write(request: Request, answer: Answer): void {
+    if (this.broken || this.readOnly) return answer('path');
+    // md_write_start
+    if (this.clean) {
+      this.clean = false;
+      this.pending = true;
+    }
+    this.unless(
+      () => this.pending,
+      () =>
+        this.unless(
+          () => this.barrier || this.members.some((member) => member.blocked && member.slot >= 0),
+          () => this.begin(request, answer),
+        ),
+    );
+  }
+
+  /** Runs `then` as soon as `isHeld` says no more. */
+  private unless(isHeld: () => boolean, then: () => void): void {
+    if (isHeld()) this.waiting.push(() => this.unless(isHeld, then));
+    else then();
+  }
+
+  /** Lets those who wait look again. */
+  wake(): void {
+    for (const again of this.waiting.splice(0)) again();
+    this.wakeThread();
+  }
+
+  private begin(request: Request, answer: Answer): void {
+    const { bitmap } = this;
+    if (!bitmap) return answer('path');
+    const first = bitmap.chunkOf(request.block);
+    const last = bitmap.chunkOf(request.block + request.count - 1);
+    const chunks = Array.from({ length: last - first + 1 }, (_, index) => first + index);
+    const targets = this.members.filter((member) => member.works);
+    const write: Write = {
+      request,
+      answer,
+      chunks,
+      targets,
+      failed: [],
+      degraded: this.lacksMember,
+      uptodate: false,
+      remaining: targets.length,
+    };
+    this.writing += 1;
+    for (const member of targets) member.pending += 1;
+    for (const chunk of chunks) bitmap.startWrite(chunk);
+    this.afterPage(() => this.issue(write));
+  }
+
+  /**
+   * The bits of a write are on every member before its data is (md_bitmap_unplug). md would let a second write of the
+   * same chunk pass while the first one's bit is still on its way; this one waits.
+   */
+  private afterPage(then: () => void): void {
+    this.pageWaiters.push(then);
+    this.pumpPage();
+  }
+
+  private pumpPage(): void {
+    const { bitmap } = this;
+    if (this.pageInFlight || !bitmap) return;
+    const ready = this.pageWaiters.splice(0);
+    if (!bitmap.dirty && !bitmap.stale) {
+      for (const then of ready) then();
+      this.quiet();
+      return;
+    }
+    bitmap.dirty = false;
+    bitmap.stale = false;
+    this.pageInFlight = true;
+    this.writePage(bitmap.page, () => {
+      this.pageInFlight = false;
+      for (const then of ready) then();
+      this.pumpPage();
+    });
+  }
+
+  private writePage(page: number, done: () => void): void {
+    const targets = this.members.filter((member) => member.works);
+    let left = targets.length;
+    if (left === 0) done();
+    for (const member of targets) {
+      member.pending += 1;
+      const request = { op: 'write', block: this.bitmapBlock, count: 1, values: [page], fua: true } as const;
+      // REQ_PREFLUSH: what was acknowledged is durable before its bit goes.
+      member.dev.submit({ op: 'flush', block: 0, count: 0 }, () => {
+        member.dev.submit(request, (status) => {
+          member.pending -= 1;
+          if (status !== 'ok') this.fail(member);
+          if ((left -= 1) === 0) done();
+        });
+      });
+    }
+  }
+
+  private issue(write: Write): void {
+    if (write.targets.length === 0) this.finish(write);
+    for (const member of write.targets) {
+      // Failed meanwhile, maybe by the write of the bitmap's page (raid1_submit_write).
+      if (member.faulty) {
+        this.answered(write, member, 'path');
+        continue;
+      }
+      const request = { ...write.request, block: member.offsetBlocks + write.request.block };
+      member.dev.submit(request, (status) => this.answered(write, member, status));
+    }
+  }
+
+  /** raid1_end_write_request: for a member that is already faulty md does not hold the write. */
+  private answered(write: Write, member: Member, status: IoStatus): void {
+    if (status === 'ok') {
+      if (member.inSync && !member.faulty) write.uptodate = true;
+      member.pending -= 1;
+    } else {
+      member.writeError = true;
+      if (!member.wantReplacement) this.needed = true;
+      member.wantReplacement = true;
+      if (member.faulty) {
+        write.degraded = true;
+        member.pending -= 1;
+      } else write.failed.push(member);
+    }
+    write.remaining -= 1;
+    if (write.remaining > 0) return;
+    if (write.failed.length === 0) this.finish(write);
+    else this.world.after(this.boot, 0.2 * this.world.fraction(), 'raid1d', () => this.failedWrite(write));
+  }
+
+  /** handle_write_finished, without a list of bad blocks */
+  private failedWrite(write: Write): void {
+    for (const member of write.failed) {
+      this.fail(member);
+      member.pending -= 1;
+    }
+    write.degraded = true;
+    this.held.push(write);
+    this.wakeThread();
+  }
+
+  private finish(write: Write): void {
+    for (const chunk of write.chunks) this.bitmap?.endWrite(chunk, !write.degraded);
+    this.writing -= 1;
+    this.runDaemon();
+    write.answer(write.uptodate ? 'ok' : 'path');
+    if (this.writing === 0) {
+      this.sync.proceed();
+      this.quiet();
+    }
+  }
+
+  /** md_error, raid1_error */
+  fail(member: Member): void {
+    if (member.faulty) return;
+    if (member.inSync && this.raidDisks - this.degraded === 1) {
+      this.broken = true;
+      return;
+    }
+    member.blocked = true;
+    member.inSync = false;
+    member.faulty = true;
+    this.pending = true;
+    this.needed = true;
+    this.sync.interrupt();
+    this.wakeThread();
+  }
+
+  wakeThread(): void {
+    if (this.threadWoken || !this.running) return;
+    this.threadWoken = true;
+    this.world.after(this.boot, 0.05 + 0.5 * this.world.fraction(), 'md thread', () => {
+      this.threadWoken = false;
+      this.thread();
+    });
+  }
+
+  /** raid1d and md_check_recovery */
+  private thread(): void {
+    if (!this.pending) {
+      for (const write of this.held.splice(0)) {
+        if (this.degraded > 0) write.degraded = true;
+        this.finish(write);
+      }
+    }
+    if (!this.needed || this.frozen || this.readOnly || !this.running || this.sync.kind !== undefined) return;
+    this.needed = false;
+    if (this.resynced) {
+      this.removeFailed();
+      this.addSpares();
+    }
+    if (!this.resynced) this.sync.start('resync');
+    else if (this.members.some((member) => member.works && !member.inSync)) this.sync.start('recover');
+    // Taken in with `insync` set: it is never copied to, although the array stays degraded.
+  }
+
+  /** The part of remove_and_add_spares that removes. */
+  removeFailed(only?: Member): void {
+    if (only && this.sync.kind !== undefined) return;
+    for (const member of only ? [only] : this.members) {
+      if (member.slot >= 0 && member.faulty && !member.blocked && member.pending === 0) member.slot = -1;
+    }
+  }
+
+  /** The part that adds: whoever is bound and has no place gets the first free one, described or not. */
+  private addSpares(): void {
+    for (const member of this.members) {
+      if (member.slot >= 0 || member.faulty) continue;
+      const slot = this.freeSlot();
+      if (slot === undefined) return;
+      member.slot = slot;
+      this.fullSync = true;
+    }
+  }
+
+  private freeSlot(): number | undefined {
+    const taken = new Set(this.members.map(({ slot }) => slot));
+    return Array.from({ length: this.raidDisks }, (_, slot) => slot).find((slot) => !taken.has(slot));
+  }
+
+  /** do_md_run: the bitmap is read from the first member that can be read. */
+  async run(): Promise<void> {
+    const first = this.members.filter((member) => member.works);
+    if (this.raidDisks === 0 || first.length === 0 || this.chunkBytes === 0) throw errno('EINVAL', 'run');
+    // raid1_run: with one member there is nothing to copy.
+    if (first.length === 1) this.resynced = true;
+    const bitmap = new Bitmap(this.sizeBytes / BLOCK_BYTES, this.chunkBytes / BLOCK_BYTES);
+    bitmap.load(await this.readPage(first), !this.resynced);
+    this.bitmap = bitmap;
+    this.running = true;
+    this.clean = true;
+    this.readOnly = true;
+    this.runDaemon();
+  }
+
+  private async readPage(members: readonly Member[]): Promise<number> {
+    for (const member of members) {
+      const found = await new Promise<number | undefined>((resolve) => {
+        member.dev.submit({ op: 'read', block: this.bitmapBlock, count: 1 }, (_, values) => resolve(values?.[0]));
+      });
+      if (found !== undefined) return found;
+    }
+    throw errno('EIO', 'the bitmap');
+  }
+
+  /** md_bitmap_daemon_work, as long as there are bits that may go. */
+  runDaemon(): void {
+    if (this.daemonRuns || !this.running) return;
+    this.daemonRuns = true;
+    this.world.after(this.boot, this.daemonMs, 'bitmap daemon', () => {
+      this.daemonRuns = false;
+      if (!this.running || !this.bitmap) return;
+      const left = this.bitmap.age();
+      this.pumpPage();
+      if (left) this.runDaemon();
+    });
+  }
+
+  /** Stops: copying ends, the bits of what is everywhere go, and all I/O of ours comes back first. */
+  async stop(): Promise<void> {
+    if (this.running) {
+      await this.sync.stopped();
+      for (let look = 0; look < 3; look += 1) this.bitmap?.age();
+      await new Promise<void>((resolve) => {
+        this.onQuiet.push(resolve);
+        this.pumpPage();
+      });
+    }
+    this.running = false;
+    for (const { dev } of this.members) dev.claimed = false;
+    this.members = [];
+  }
+
+  private quiet(): void {
+    if (this.writing > 0 || this.pageInFlight) return;
+    for (const go of this.onQuiet.splice(0)) go();
+  }
+}
