@@ -1,5 +1,5 @@
 // Chaos: random faults on real kernels, under verified writers. Run by `make chaos`, inside a lab's own namespaces.
-import { readFile } from 'node:fs/promises';
+import { appendFile, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { LabError } from '../lab/errors.ts';
@@ -25,7 +25,8 @@ options:
   --minutes N        begin no further round after so long (default: no limit)
   --schedule FILE    do what FILE says instead: the "schedule.json" of an earlier run, or a part of it
   --print            print the schedule and end; needs no lab
-  --report DIR       where chaos-report.json, schedule.json and the evidence of violations go (default build)
+  --report DIR       where chaos-report.json, schedule.json, chaos-notes.txt (what happened when) and the evidence of
+                     violations go (default build)
   --app DIR          the bundled programs (default dist)
   --verbose          tell what happens in each round
   --help             this text
@@ -136,6 +137,10 @@ async function play(system: System, schedule: Schedule, options: PlayOptions): P
       broken(round, error, notes),
     );
     results.push(result);
+    await appendFile(
+      path.join(reportDir, 'chaos-notes.txt'),
+      [describeRound(index + 1, round), ...notes, ''].join('\n'),
+    );
     if (verbose || result.findings.length > 0) say(notes.map((line) => `    ${line}`).join('\n'));
     say(lineOf(result, results, schedule.rounds.length));
     await writeJson(reportDir, 'chaos-report.json', reportOf(schedule.seed, results));
