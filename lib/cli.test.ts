@@ -108,7 +108,9 @@ describe('words that are no options', () => {
     expect(() => parseProgramArgs(program, [])).toThrow('HF004: VOLUME is missing: which');
     expect(() => parseProgramArgs(program, ['a', 'b', 'c'])).toThrow('"c" is one word too many');
     expect(parseProgramArgs(program, ['--help'])).toMatchObject({
-      text: expect.stringMatching(/Usage: tool VOLUME \[NODE\] \[options\][^]*-o, --output table\|json/) as unknown as string,
+      text: expect.stringMatching(
+        /Usage: tool VOLUME \[NODE\] \[options\][^]*-o, --output table\|json/,
+      ) as unknown as string,
     });
   });
 });

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import type { KubeObject } from '../../lib/api/index.ts';
+import { DEFAULT_STALL_POLICY } from '../../lib/api/policy.ts';
 import { validate } from '../../lib/api/validate.ts';
 import { kinds, KubeError, resource, type Resource } from '../../lib/kube/client.ts';
 import { newConnection, newNode, newReplica, newVolume, startTestApi, type TestApi } from './harness.ts';
@@ -47,7 +48,7 @@ describe('defaults', () => {
       capacityBytes: 64 * MIB,
       replicas: 2,
       placement: { constraints: [], goals: [{ weight: 10, distinct: { label: 'rack' } }] },
-      healing: { replicaTimeout: '10m', legTimeout: '3s', paused: false },
+      healing: { replicaTimeout: '10m', legTimeout: '3s', ...DEFAULT_STALL_POLICY, paused: false },
       provisioning: 'Thin',
       attachTo: '',
     });
