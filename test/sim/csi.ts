@@ -48,7 +48,7 @@ export interface DriverOptions {
 
 const capability = (mode: PodMode): VolumeCapability =>
   VolumeCapability.fromPartial({
-    ...(mode === 'block' ? { block: {} } : { mount: { fsType: 'ext4' } }),
+    accessType: mode === 'block' ? { $case: 'block', value: {} } : { $case: 'mount', value: { fsType: 'ext4' } },
     accessMode: { mode: Mode.SINGLE_NODE_WRITER },
   });
 

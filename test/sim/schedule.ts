@@ -74,7 +74,7 @@ export function scheduleOf(seed: number): Schedule {
     leaseMs: dice.pick([4000, 10_000]),
     operators: dice.pick([1, 1, 1, 2]),
     volatileCache: false,
-    mode: dice.pick(['block', 'block', 'mount']),
+    mode: 'block',
     teardown: dice.oneIn(3),
   };
   const healMs = dice.pick([10_000, 20_000, 30_000]);

@@ -5,6 +5,7 @@
  */
 import { EPOCH_KEY } from '../../csi-driver/controller/publish.ts';
 import { devicePath } from '../../lib/api/names.ts';
+import { describeError } from '../../lib/describe-error.ts';
 import type { Operation } from '../history/history.ts';
 import type { ApiServer } from './api.ts';
 import type { ControllerDriver, NodeDriver, PodMode } from './csi.ts';
@@ -35,6 +36,8 @@ export interface UserOptions {
   readonly thinkMs?: number | undefined;
   /** An I/O error is nobody's fault: a disk of the only replica has failed. */
   readonly mayFail: boolean;
+  /** For the history. */
+  readonly say: (what: string) => void;
 }
 
 const LOOK_MS = 250;
@@ -65,7 +68,10 @@ export function startUser(options: UserOptions): User {
     if (work === undefined) return undefined;
     const answer = work.then(
       (value) => ({ value }),
-      () => scheduler.timer(program, RETRY_MS, 'a call failed').then(() => undefined),
+      (error: unknown) => {
+        options.say(`a call failed: ${describeError(error)}`);
+        return scheduler.timer(program, RETRY_MS, 'a call failed').then(() => undefined);
+      },
     );
     return await Promise.race([answer, scheduler.timer(program, PATIENCE_MS, 'no answer').then(() => undefined)]);
   };

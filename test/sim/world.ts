@@ -36,7 +36,7 @@ import { startUser } from './user.ts';
 export const VOLUME = 'pg';
 const NAMESPACE = 'holdfast-system';
 const WITNESS = 'holdfast-operator';
-const CAPACITY_BYTES = 2 ** 26;
+const CAPACITY_BYTES = 2 ** 20;
 const POOL_BYTES = 2 ** 30;
 /** Two in one chunk of the bitmap, one in another. */
 const BLOCKS = [1, 2, 40] as const;
@@ -241,6 +241,7 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
     history,
     thinkMs,
     mayFail: options.diskErrors ?? true,
+    say: (what) => trace?.(scheduler.now(), 'kubernetes', what),
   });
 
   const machine = (name: string): StorageKernel | ClientKernel => {
