@@ -1,6 +1,10 @@
 import { describe, expect, test } from '@jest/globals';
 import type { VolumeConnection } from '../../../lib/api/index.ts';
-import { startedUnder } from './observe.ts';
+import { valveName } from '../../../lib/api/names.ts';
+import { VolumeMemory } from './memory.ts';
+import { observe, startedUnder, type HostFacts } from './observe.ts';
+import { plan } from './plan.ts';
+import type { AgentPorts } from './ports.ts';
 
 const connection = (epoch: number, status?: object): Pick<VolumeConnection, 'spec' | 'status'> =>
   ({ spec: { epoch }, ...(status ? { status } : {}) }) as Pick<VolumeConnection, 'spec' | 'status'>;
@@ -26,5 +30,82 @@ describe('a running array', () => {
     expect(startedUnder(connection(9, { epoch: 9, bootId: 'another' }), { startedEpoch: undefined }, 'boot')).toBe(
       false,
     );
+  });
+});
+
+/** Storage nodes that were booted again offer their replicas under new NQNs, and the VolumeConnection follows a moment later. */
+describe('a leg under an NQN of a former boot', () => {
+  const leg = (replica: string, boot: string): VolumeConnection['spec']['legs'][number] => ({
+    replica,
+    uid: `uid-${replica}`,
+    nqn: `nqn.2026-01.dev.holdfast:replica:uid-${replica}:${boot}`,
+    address: '10.0.0.1',
+    port: 4420,
+  });
+  const wanted = [leg('a', 'new'), leg('b', 'new')];
+  const former = leg('a', 'old');
+  const member = (replica: string): object => ({ device: `dm-${replica}`, slot: 0, state: new Set(['in_sync']) });
+  const array = { state: 'write-pending', syncAction: 'idle', members: [member('a'), member('b')] };
+  const ports = {
+    bootId: 'boot',
+    md: { readArray: () => array },
+    links: { read: () => '/dev/md_hf_uid' },
+    sysfs: { readAttribute: () => '0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0' },
+    valves: { status: () => Promise.resolve({ pathFailed: false }) },
+  } as unknown as AgentPorts;
+  const host = {
+    controllers: wanted.map(({ nqn }) => ({ nqn, name: 'nvme0', state: 'live' })),
+    namespaces: new Map(wanted.map(({ nqn }) => [nqn, { name: 'nvme0n1' }])),
+    valves: new Map(
+      wanted.map(({ nqn, replica }) => [valveName(nqn), { device: `dm-${replica}`, below: ['nvme0n1'] }]),
+    ),
+  } as unknown as HostFacts;
+  const look = (memory: VolumeMemory, kernel = host): ReturnType<typeof observe> =>
+    observe({
+      node: 'c1',
+      ports,
+      connection: {
+        metadata: { name: 'v.c1' },
+        spec: {
+          volume: 'v',
+          volumeUid: 'uid',
+          epoch: 7,
+          legTimeout: '3s',
+          onControlPlaneLoss: 'Wait',
+          onSlowLeg: 'Report',
+          raidDisks: 2,
+          legs: wanted,
+        },
+      } as unknown as VolumeConnection,
+      volume: {
+        status: { inSync: ['a', 'b'], attachment: { node: 'c1', epoch: 7, clean: false } },
+      } as unknown as Parameters<typeof observe>[0]['volume'],
+      host: kernel,
+      memory,
+      nowMs: 5000,
+    });
+  const remembering = (): VolumeMemory => {
+    const memory = new VolumeMemory();
+    memory.startedEpoch = 7;
+    memory.learn(former, 0);
+    return memory;
+  };
+
+  // Otherwise it counts as a recorded leg that is no member, and is dropped: the record loses a replica that is in sync.
+  test('is forgotten when the kernel has nothing of it, and writes go on', async () => {
+    const facts = await look(remembering());
+    expect(facts.legs.map(({ nqn }) => nqn)).toEqual(wanted.map(({ nqn }) => nqn));
+    const kinds = plan(facts).actions.map(({ kind }) => kind);
+    expect(kinds).toContain('MarkActive');
+    expect(kinds).not.toContain('Drop');
+  });
+
+  test('is remembered while its controller stands, or is coming or going', async () => {
+    const controllers = [...host.controllers, { nqn: former.nqn, name: 'nvme9', state: 'connecting' }];
+    const standing = await look(remembering(), { ...host, controllers: controllers as HostFacts['controllers'] });
+    expect(standing.legs).toHaveLength(3);
+    const busy = remembering();
+    busy.leg(former.nqn).busy = true;
+    expect((await look(busy)).legs).toHaveLength(3);
   });
 });

@@ -1,5 +1,5 @@
 import type { ReplicatedVolume, VolumeConnection } from '../../../lib/api/index.ts';
-import { arrayName, devicePath, isReplicaNqn, valveName, VALVE_PREFIX } from '../../../lib/api/names.ts';
+import { VALVE_PREFIX, arrayName, devicePath, isReplicaNqn, nqnOfValve, replicaUidOfNqn, valveName } from '../../../lib/api/names.ts';
 import { parseDurationMs } from '../../../lib/api/duration.ts';
 import { policyDelayMs } from '../../../lib/api/policy.ts';
 import type { MdArray } from '../../../lib/host/md.ts';
@@ -8,7 +8,7 @@ import { readBlockStat } from '../../../lib/host/sysfs.ts';
 import type { Valve } from '../../../lib/host/valve.ts';
 import type { ConnectionFacts, LegFacts } from './facts.ts';
 import { isHeldBack } from './glance.ts';
-import type { LegMemory, VolumeMemory } from './memory.ts';
+import type { LegIdentity, LegMemory, VolumeMemory } from './memory.ts';
 import type { AgentPorts } from './ports.ts';
 
 type Leg = VolumeConnection['spec']['legs'][number];
@@ -49,13 +49,15 @@ export async function observe(input: ObserveInput): Promise<ConnectionFacts> {
   const inSync = status?.inSync ?? [];
   const releasing = connection.metadata.deletionTimestamp !== undefined;
   for (const leg of spec.legs) memory.learn(leg, nowMs);
+  for (const leg of unknownMembers(input, array)) memory.learn(leg, nowMs);
+  forgetRetired(input);
   const legs = await Promise.all(
     memory.legs().map((leg) =>
       observeLeg(leg, {
         ...input,
         array,
         desired: spec.legs.find((wanted) => wanted.nqn === leg.nqn),
-        recorded: inSync.includes(leg.replica),
+        inRecord: inSync.includes(leg.replica),
         bitmapCovers: covers(status?.outOfSync?.[leg.replica], spec.epoch, bootId, leg.nqn),
       }),
     ),
@@ -80,8 +82,41 @@ export async function observe(input: ObserveInput): Promise<ConnectionFacts> {
     mountPoints: devNo !== undefined ? await ports.users.mountPoints(devNo) : [],
     linked: ports.links.read(devicePath(spec.volume)) === `/dev/${name}`,
     legs,
-    recordedElsewhere: inSync.filter((replica) => !memory.legs().some((leg) => leg.replica === replica)),
+    recordedElsewhere: inSync.filter((replica) => !legs.some((leg) => leg.replica === replica && leg.recorded)),
   };
+}
+
+/**
+ * Forgets legs that are no longer wanted and of which the kernel has nothing, for example those under the NQNs of a former
+ * boot of their storage nodes. They bear the names of replicas that the record has, and are no legs of it.
+ */
+function forgetRetired({ connection, memory, host }: ObserveInput): void {
+  for (const { nqn, busy } of memory.legs()) {
+    if (busy || connection.spec.legs.some((wanted) => wanted.nqn === nqn)) continue;
+    const connected = host.namespaces.has(nqn) || host.controllers.some((found) => found.nqn === nqn);
+    if (!connected && !host.valves.has(valveName(nqn))) memory.forget(nqn);
+  }
+}
+
+/**
+ * Members of the running array that neither the connection lists nor this process remembers: legs of before a restart of
+ * the agent. Their valves tell who they are; the name of a replica that the connection no longer lists is the one that the
+ * record has beyond the listed ones, if there is one such.
+ */
+function unknownMembers({ connection, volume, host, memory }: ObserveInput, array: MdArray | undefined): LegIdentity[] {
+  const known = new Set([...connection.spec.legs, ...memory.legs()].map((leg) => valveName(leg.nqn)));
+  const valves = [...host.valves.values()].filter((valve) => !known.has(valve.name));
+  if (valves.length === 0) return [];
+  const listed = connection.spec.legs;
+  const unlisted = (volume?.status?.inSync ?? []).filter((name) => !listed.some((leg) => leg.replica === name));
+  return (array?.members ?? []).flatMap((member) => {
+    const valve = valves.find(({ device }) => device === member.device);
+    if (!valve) return [];
+    const nqn = nqnOfValve(valve.name);
+    const uid = replicaUidOfNqn(nqn) ?? '';
+    const replica = listed.find((leg) => leg.uid === uid)?.replica ?? (unlisted.length === 1 ? unlisted[0] : undefined);
+    return [{ replica: replica ?? uid, uid, nqn, address: '', port: 0 }];
+  });
 }
 
 /** The running bitmap holds what a leg lacks only within one epoch, one boot of the client and one of the storage node. */
@@ -121,7 +156,7 @@ function grantOf(
 interface LegContext extends ObserveInput {
   readonly array: MdArray | undefined;
   readonly desired: Leg | undefined;
-  readonly recorded: boolean;
+  readonly inRecord: boolean;
   readonly bitmapCovers: boolean;
 }
 
@@ -144,12 +179,15 @@ async function observeLeg(leg: LegMemory, context: LegContext): Promise<LegFacts
     address: leg.address,
     port: leg.port,
     desired: context.desired !== undefined,
-    recorded: context.recorded,
+    // A leg of an earlier boot of its storage node that is no member has nothing to do with what the record says.
+    recorded: context.inRecord && (context.desired !== undefined || member !== undefined),
     bitmapCovers: context.bitmapCovers,
     controller,
     namespace,
     valve,
     pathFailed,
+    pathErred: pathFailed && leg.pathErred,
+    reinstateInMs: leg.reinstateNotBeforeMs - nowMs,
     member,
     quietMs: pathFailed ? leg.pathFailedForMs(nowMs) : leg.tracker.quietMs(nowMs),
     goodForMs: pathFailed ? 0 : leg.tracker.goodForMs(nowMs),
@@ -168,10 +206,13 @@ async function isPathFailed(
 ): Promise<boolean> {
   if (!valve || controller?.state !== 'live') {
     leg.suspectPath = true;
+    leg.pathErred = false;
     return false;
   }
   if (!leg.suspectPath && !heldBack) return false;
-  const status = await valves.status(valve.name);
-  leg.suspectPath = status?.pathFailed ?? false;
-  return leg.suspectPath;
+  const failed = (await valves.status(valve.name))?.pathFailed ?? false;
+  // Found failed without the controller having been away: not the network, an answer.
+  leg.pathErred = failed && (leg.pathErred || !leg.suspectPath);
+  leg.suspectPath = failed;
+  return failed;
 }
