@@ -57,7 +57,10 @@ describe('a leg under an NQN of a former boot', () => {
     controllers: wanted.map(({ nqn }) => ({ nqn, name: 'nvme0', state: 'live' })),
     namespaces: new Map(wanted.map(({ nqn }) => [nqn, { name: 'nvme0n1' }])),
     valves: new Map(
-      wanted.map(({ nqn, replica }) => [valveName(nqn), { device: `dm-${replica}`, below: ['nvme0n1'] }]),
+      wanted.map(({ nqn, replica }) => [
+        valveName(nqn),
+        { name: valveName(nqn), device: `dm-${replica}`, below: ['nvme0n1'] },
+      ]),
     ),
   } as unknown as HostFacts;
   const look = (memory: VolumeMemory, kernel = host): ReturnType<typeof observe> =>
