@@ -15,7 +15,7 @@ export interface ExecOptions {
   /** Exit codes that are not errors. Default `[0]`. */
   readonly ok?: readonly number[];
   readonly env?: Readonly<Record<string, string>>;
-  /** `latin1` keeps binary output: one character a byte. Default `utf8`. */
+  /** `latin1` keeps binary input and output: one character a byte. Default `utf8`. */
   readonly encoding?: 'utf8' | 'latin1';
 }
 
@@ -73,6 +73,6 @@ export const run: Exec = (command, args, options = {}) => {
         );
     });
     child.stdin.on('error', () => undefined);
-    child.stdin.end(input);
+    child.stdin.end(input, encoding);
   });
 };

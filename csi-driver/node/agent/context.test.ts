@@ -36,7 +36,7 @@ function contextOf(continueAfterMs: number | undefined) {
         },
       },
     } as unknown as ExecuteContext;
-    return record(context, () => ({ inSync: ['v-a'], outOfSync: {} }));
+    return record(context, () => ({ inSync: ['v-a'], outOfSync: {} })).then(() => undefined);
   };
   return { memory, attempt, timeouts };
 }

@@ -34,13 +34,13 @@ const RECORD_TIMEOUT_MAX_MS = 10_000;
 const RECORD_TIMEOUT_MIN_MS = 200;
 
 /**
- * Changes the volume's record while its epoch is ours. Returns when the API server has accepted it. Remembers since when
+ * Changes the volume's record while its epoch is ours. Returns what the API server has accepted. Remembers since when
  * it could not be reached; a refusal is an answer.
  */
 export async function record(
   context: ExecuteContext,
   change: (status: NonNullable<ReplicatedVolume['status']>) => RecordChange | undefined,
-): Promise<void> {
+): Promise<ReplicatedVolume> {
   const { memory, ports, facts } = context;
   const owner = { node: context.node, epoch: context.connection.spec.epoch };
   const startedMs = ports.clock.monotonicMs();
@@ -48,8 +48,11 @@ export async function record(
   const leftMs = (facts.continueAfterMs ?? Infinity) - facts.unrecordableForMs;
   const timeoutMs = Math.min(RECORD_TIMEOUT_MAX_MS, Math.max(RECORD_TIMEOUT_MIN_MS, leftMs));
   try {
-    context.recorded(await changeRecord(context.volumes, context.volume, owner, change, { timeoutMs }));
+    const options = { timeoutMs, knownGeneration: memory.recordGeneration };
+    const accepted = await changeRecord(context.volumes, context.volume, owner, change, options);
+    context.recorded(accepted);
     memory.unrecordableSinceMs = undefined;
+    return accepted;
   } catch (error) {
     const away = error instanceof KubeError && (error.isUnanswered || error.status >= 500);
     memory.unrecordableSinceMs = away ? (memory.unrecordableSinceMs ?? startedMs) : undefined;

@@ -6,10 +6,12 @@ import {
   LEG_HEADER_BYTES,
   valveName,
 } from '../../../lib/api/names.ts';
+import { stampOf, type RecordStamp } from '../../../lib/api/record-stamp.ts';
 import { readBlockStat } from '../../../lib/host/sysfs.ts';
 import { factsOf, record, type ExecuteContext } from './context.ts';
 import type { Action, LegFacts } from './facts.ts';
 import { fenceArray } from './fence.ts';
+import { stampWithout, stayingLegs, writeLegRecords } from './leg-records.ts';
 import { connectLeg, disconnectLeg, freshValve, inBackground, swapLeg } from './legs.ts';
 import { assemble, link, stop } from './start-stop.ts';
 
@@ -68,6 +70,7 @@ async function drop(action: Extract<Action, { kind: 'Drop' }>, context: ExecuteC
   const trace = memory.leg(action.nqn);
   const wallMs = clock.now();
   const detectedAt = new Date(wallMs - leg.quietMs).toISOString();
+  let volume = context.volume;
   if (action.record) {
     const covered = leg.member ? { bootId, nqn: leg.nqn } : {};
     const entry = {
@@ -76,7 +79,7 @@ async function drop(action: Extract<Action, { kind: 'Drop' }>, context: ExecuteC
       reason: action.reason,
       ...covered,
     };
-    await record(context, (status) => {
+    volume = await record(context, (status) => {
       const inSync = status.inSync ?? [];
       if (!inSync.includes(leg.replica)) return undefined;
       return { inSync: inSync.filter((replica) => replica !== leg.replica), outOfSync: { [leg.replica]: entry } };
@@ -84,6 +87,9 @@ async function drop(action: Extract<Action, { kind: 'Drop' }>, context: ExecuteC
   }
   const recordedAt = new Date(clock.now()).toISOString();
   if (leg.member) {
+    // Before md goes on without it, those that stay know that it does; an older record is known for one from then on.
+    const isUnrecorded = leg.recorded && !action.record;
+    await writeLegRecords(context, stampWithout(leg, volume, isUnrecorded, context), stayingLegs(leg, context));
     if (!leg.member.state.has('faulty')) await md.failMember(name, leg.member.device);
     if (leg.valve)
       await valves.open(leg.valve.name, leg.controller?.state === 'live' ? leg.namespace?.devNo : undefined);
@@ -155,13 +161,24 @@ export function countBits(bytes: string, limit: number): number {
   return count;
 }
 
+/** Those that are in sync now know it. Nothing hangs on it: an older record names fewer, and all of them have the data. */
+async function tellAll(stamp: RecordStamp, joined: LegFacts, context: ExecuteContext): Promise<void> {
+  const legs = [
+    ...stayingLegs(joined, context),
+    ...(joined.valve ? [{ leg: joined, device: joined.valve.device }] : []),
+  ];
+  await writeLegRecords(context, stamp, legs).catch((error: unknown) => {
+    context.log.warn('the legs could not all be told of the record', { error: String(error) });
+  });
+}
+
 /** md says that the leg is in sync: from now on it counts. */
 async function recordJoined(leg: LegFacts, context: ExecuteContext): Promise<void> {
   const { connection, memory, log, ports } = context;
   const array = ports.md.readArray(arrayName(connection.spec.volumeUid));
   const member = array?.members.find((found) => found.device === leg.member?.device);
   if (array?.syncAction !== 'idle' || !member?.state.has('in_sync') || member.state.has('faulty')) return;
-  await record(context, (status) => {
+  const { status = {} } = await record(context, (status) => {
     const inSync = status.inSync ?? [];
     if (inSync.includes(leg.replica)) return undefined;
     return { inSync: [...inSync, leg.replica], outOfSync: { [leg.replica]: null } };
@@ -171,6 +188,7 @@ async function recordJoined(leg: LegFacts, context: ExecuteContext): Promise<voi
   const { sync } = trace;
   trace.sync = undefined;
   log.info('leg is in sync', { leg: leg.replica });
+  await tellAll(stampOf(status), leg, context);
   if (!sync || !leg.valve) return;
   const legStat = readBlockStat(ports.sysfs, leg.valve.device);
   const arrayStat = readBlockStat(ports.sysfs, arrayName(connection.spec.volumeUid));

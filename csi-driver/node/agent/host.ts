@@ -33,6 +33,12 @@ export function thisHost(): AgentPorts {
       const args = [`if=/dev/${device}`, `bs=${BLOCK_BYTES}`, `skip=${skip}`, `count=${count}`];
       return (await run('dd', [...args, 'iflag=direct', 'status=none'], { encoding: 'latin1' })).stdout;
     },
+    async writeDevice(device, offsetBytes, bytes, timeoutMs) {
+      const args = [`of=/dev/${device}`, `bs=${BLOCK_BYTES}`, `seek=${offsetBytes / BLOCK_BYTES}`, 'iflag=fullblock'];
+      const input = bytes.toString('latin1');
+      const how = ['oflag=direct,dsync', 'conv=notrunc', 'status=none'];
+      await run('dd', [...args, ...how], { input, encoding: 'latin1', timeoutMs });
+    },
     async prepare() {
       for (const module of MODULES) await run('modprobe', [module]);
     },

@@ -1,3 +1,4 @@
+import type { DecodedLeg } from '../../../lib/host/leg-header.ts';
 import { LegTracker } from './tracker.ts';
 
 export interface LegIdentity {
@@ -32,6 +33,8 @@ export class LegMemory implements LegIdentity {
   suspectPath = true;
   joinNotBeforeMs = 0;
   sync: RunningSync | undefined;
+  /** What the header in front of the leg's data holds, as far as this process knows. */
+  header: DecodedLeg | undefined;
   /** Why the last connect failed, for people. */
   connectError: string | undefined;
   private joinBackoffMs = 0;
@@ -93,6 +96,8 @@ export class VolumeMemory {
   slow: readonly string[] = [];
   /** Since when the API server could not be reached to record something. */
   unrecordableSinceMs: number | undefined;
+  /** The highest number of a record that this process has put on a leg. */
+  recordGeneration = 0;
   lastSync: LastSync | undefined;
   lastError: string | undefined;
   private readonly byNqn = new Map<string, LegMemory>();

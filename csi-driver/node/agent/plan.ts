@@ -86,8 +86,10 @@ function planRunning(facts: ConnectionFacts): Plan {
   const actions: Action[] = facts.linked ? [] : [{ kind: 'Link' }];
   const failing = facts.legs.filter((leg) => isFailing(leg, facts));
   const droppable = failing.filter((leg) => !leg.recorded || survivors(facts, leg).length > 0);
-  // One at a time: the next look decides with the record as it then stands. Those that hold I/O back come first.
-  const first = droppable.find((leg) => !isReleased(leg)) ?? droppable[0];
+  // One at a time: the next look decides with the record as it then stands. Those that hold I/O back come first, and of
+  // them the recorded ones: the others can be let go only when every leg of the record carries it.
+  const held = droppable.filter((leg) => !isReleased(leg));
+  const first = held.find((leg) => leg.recorded) ?? held[0] ?? droppable[0];
   if (first) {
     const record = first.recorded && !mayGoUnrecorded(first, facts);
     actions.push({ kind: 'Drop', nqn: first.nqn, record, reason: whyFailing(first, facts) });
@@ -124,7 +126,7 @@ function connectedMessage(facts: ConnectionFacts, failing: readonly LegFacts[]):
 }
 
 /** md has let go of it already: no I/O waits for it any more. */
-const isReleased = (leg: LegFacts): boolean =>
+export const isReleased = (leg: LegFacts): boolean =>
   leg.member === undefined || (leg.member.state.has('faulty') && !leg.member.state.has('blocked'));
 
 /** The StorageClass chose availability, and the API server has been away for as long as it says. */

@@ -17,6 +17,11 @@ export interface AgentPorts {
   readonly links: DeviceLinks;
   /** Bytes of a block device past every cache, one character each. @throws Error when it can't be read */
   readDevice(device: string, offsetBytes: number, lengthBytes: number): Promise<string>;
+  /**
+   * Writes whole blocks of 4 KiB, past every cache; they are durable when it returns.
+   * @throws Error when they can't be written, or not within `timeoutMs`: then they may still be written later
+   */
+  writeDevice(device: string, offsetBytes: number, bytes: Buffer, timeoutMs: number): Promise<void>;
   /** Loads the kernel modules. @throws ExecError when one is missing */
   prepare(): Promise<void>;
 }

@@ -30,6 +30,11 @@ export interface OutOfSync {
 
 const ATTEMPTS = 8;
 
+export interface RecordOptions extends RequestOptions {
+  /** The legs know records up to this one: a new record's number is higher, also if the API server has forgotten them. */
+  readonly knownGeneration?: number;
+}
+
 /**
  * Changes a volume's record while its attachment epoch is ours. The resourceVersion is a precondition, so that the
  * change was planned on what is really there; after a conflict it is planned again on a fresh read.
@@ -41,7 +46,7 @@ export async function changeRecord(
   cached: ReplicatedVolume,
   owner: { readonly node: string; readonly epoch: number },
   change: (status: Status) => RecordChange | undefined,
-  options: RequestOptions = {},
+  { knownGeneration = 0, ...options }: RecordOptions = {},
 ): Promise<ReplicatedVolume> {
   const name = cached.metadata.name;
   let volume: ReplicatedVolume | undefined = cached;
@@ -58,10 +63,16 @@ export async function changeRecord(
     const wanted = change(volume.status);
     if (!wanted) return volume;
     if (wanted.inSync.length === 0) throw new Error(`${name}: refusing to record an empty in-sync set`);
+    const inSync = [...wanted.inSync].sort();
+    const before = volume.status.inSync ?? [];
+    // A start is a new record as well: from then on the legs may differ, which the one before does not say.
+    const isNew = wanted.clean === false || inSync.join() !== [...before].sort().join();
+    const recordGeneration = Math.max(volume.status.recordGeneration ?? 0, knownGeneration) + 1;
     const patch = {
       metadata: { resourceVersion: volume.metadata.resourceVersion },
       status: {
-        inSync: [...wanted.inSync].sort(),
+        inSync,
+        ...(isNew ? { recordGeneration } : {}),
         outOfSync: wanted.outOfSync,
         ...(wanted.clean === undefined ? {} : { attachment: { clean: wanted.clean } }),
       },

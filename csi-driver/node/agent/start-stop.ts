@@ -5,7 +5,10 @@ import {
   LEG_BITMAP_SECTOR,
   LEG_HEADER_BYTES,
 } from '../../../lib/api/names.ts';
+import { stampOf } from '../../../lib/api/record-stamp.ts';
+import type { AssembleOptions } from '../../../lib/host/md.ts';
 import { factsOf, record, type ExecuteContext } from './context.ts';
+import { checkLegRecords, writeLegRecords } from './leg-records.ts';
 import type { Action } from './facts.ts';
 import { freshValve } from './legs.ts';
 
@@ -16,8 +19,10 @@ export async function assemble(action: Extract<Action, { kind: 'Assemble' }>, co
   const name = arrayName(connection.spec.volumeUid);
   const legs = action.nqns.map((nqn) => factsOf(nqn, context));
   if (facts.array) await md.stopArray(name);
-  const members = [];
+  const members: AssembleOptions['members'][number][] = [];
   for (const [slot, leg] of legs.entries()) members.push({ ...(await freshValve(leg, context)), slot });
+  const sources = legs.map((leg, slot) => ({ leg, device: members[slot]?.device ?? '' }));
+  await checkLegRecords(context, sources);
   await md.assembleReadOnly({
     name,
     raidDisks: connection.spec.raidDisks,
@@ -29,7 +34,7 @@ export async function assemble(action: Extract<Action, { kind: 'Assemble' }>, co
     members,
   });
   const started = legs.map((leg) => leg.replica);
-  await record(context, (status) => {
+  const { status = {} } = await record(context, (status) => {
     const inSync = status.inSync ?? [];
     const unknown = started.filter((replica) => !inSync.includes(replica));
     if (unknown.length > 0) throw new Error(`refusing to start from ${unknown.join(', ')}: not in the in-sync set`);
@@ -42,6 +47,7 @@ export async function assemble(action: Extract<Action, { kind: 'Assemble' }>, co
       clean: false,
     };
   });
+  await writeLegRecords(context, stampOf(status), sources);
   context.memory.startedEpoch = connection.spec.epoch;
   await md.activate(name);
   await link(context);

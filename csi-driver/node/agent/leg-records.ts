@@ -1,0 +1,127 @@
+import { describeStamp, HoldfastError, stampOf, standingOf } from '../../../lib/api/index.ts';
+import type { RecordStamp, ReplicatedVolume } from '../../../lib/api/index.ts';
+import {
+  decodeLegHeader,
+  encodeLegHeader,
+  LEG_SLOTS_BYTES,
+  nextLegSlot,
+  type DecodedLeg,
+  type LegHeader,
+} from '../../../lib/host/leg-header.ts';
+import type { ExecuteContext } from './context.ts';
+import type { LegFacts } from './facts.ts';
+import { isReleased } from './plan.ts';
+
+/** A leg, and the device over which it is reached. */
+export interface ReachableLeg {
+  readonly leg: LegFacts;
+  /** Kernel name, e.g. `dm-4`. */
+  readonly device: string;
+}
+
+/** A write that takes longer than this meets a leg that is about to be dropped itself. */
+const WRITE_MIN_MS = 1_000;
+
+/**
+ * Puts the volume's record in front of the data of each leg, durably. A leg that has it already is left alone.
+ * @throws Error when one of them can't be written: nothing may go on that rests on it
+ */
+export async function writeLegRecords(
+  context: ExecuteContext,
+  stamp: RecordStamp,
+  legs: readonly ReachableLeg[],
+): Promise<void> {
+  const { memory } = context;
+  // Also when a write fails: it may have been done all the same.
+  memory.recordGeneration = Math.max(memory.recordGeneration, stamp.generation);
+  const results = await Promise.allSettled(legs.map((each) => writeLegRecord(context, stamp, each)));
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
+}
+
+async function writeLegRecord(
+  context: ExecuteContext,
+  stamp: RecordStamp,
+  { leg, device }: ReachableLeg,
+): Promise<void> {
+  const { ports, facts, memory, connection } = context;
+  const trace = memory.leg(leg.nqn);
+  const { volume, volumeUid } = connection.spec;
+  const header: LegHeader = { ...stamp, volume, volumeUid, replica: leg.replica, replicaUid: leg.uid };
+  const before = trace.header ?? (await readLegHeader(context, device));
+  if (isSame(before, header)) return;
+  const { offsetBytes, sequence } = nextLegSlot(before);
+  trace.header = undefined;
+  const timeoutMs = Math.max(WRITE_MIN_MS, facts.legTimeoutMs);
+  await ports.writeDevice(device, offsetBytes, encodeLegHeader(header, sequence), timeoutMs);
+  trace.header = { state: 'record', header, sequence };
+}
+
+async function readLegHeader({ ports }: ExecuteContext, device: string): Promise<DecodedLeg> {
+  return decodeLegHeader(Buffer.from(await ports.readDevice(device, 0, LEG_SLOTS_BYTES), 'latin1'));
+}
+
+function isSame(decoded: DecodedLeg, wanted: LegHeader): boolean {
+  if (decoded.state !== 'record') return false;
+  const { header } = decoded;
+  return (
+    standingOf(header, wanted) === 'same' &&
+    header.epoch === wanted.epoch &&
+    header.volumeUid === wanted.volumeUid &&
+    header.replicaUid === wanted.replicaUid
+  );
+}
+
+/**
+ * Before an array is started: no leg knows a later record than the API server. The storage agents have compared before
+ * they exported the legs; this also finds what has happened since.
+ * @throws HoldfastError HF500 when one does, HF316 when a header can't be read
+ */
+export async function checkLegRecords(context: ExecuteContext, legs: readonly ReachableLeg[]): Promise<void> {
+  const { memory, volumes, volume } = context;
+  const headers = await Promise.all(
+    legs.map(async ({ leg, device }) => {
+      const decoded = await readLegHeader(context, device);
+      memory.leg(leg.nqn).header = decoded;
+      if (decoded.state === 'damaged') {
+        throw new HoldfastError('HF316', `the header of leg ${leg.replica} can't be read: ${decoded.why}`);
+      }
+      return { replica: leg.replica, header: decoded.state === 'record' ? decoded.header : undefined };
+    }),
+  );
+  const disagreeing = (api: RecordStamp): (typeof headers)[number] | undefined =>
+    headers.find(({ header }) => header !== undefined && ['ahead', 'diverged'].includes(standingOf(header, api)));
+  if (disagreeing(stampOf(volume.status ?? {})) === undefined) return;
+  // What was cached may be older than what we have recorded ourselves before a restart.
+  const fresh = stampOf((await volumes.get(volume.metadata.name))?.status ?? {});
+  const found = disagreeing(fresh);
+  if (found?.header === undefined) return;
+  throw new HoldfastError(
+    'HF500',
+    `${found.replica} knows ${describeStamp(found.header)}, the API server has ${describeStamp(fresh)}; was it restored from an old backup? See holdfast recover`,
+  );
+}
+
+/** The in-sync members that stay when a leg goes, as far as the record names them. */
+export function stayingLegs(dropped: LegFacts, { facts }: ExecuteContext): ReachableLeg[] {
+  return facts.legs.flatMap((leg) => {
+    const stays = leg !== dropped && leg.recorded && leg.member?.state.has('in_sync') === true && !isReleased(leg);
+    return stays && leg.valve !== undefined ? [{ leg, device: leg.valve.device }] : [];
+  });
+}
+
+/**
+ * The record that those who stay get when a leg goes. Where the volume's policy lets I/O go on although the API server
+ * can't be told, the legs alone know: the next number, without the legs that md has let go of.
+ */
+export function stampWithout(
+  dropped: LegFacts,
+  volume: ReplicatedVolume,
+  isUnrecorded: boolean,
+  { facts, memory }: ExecuteContext,
+): RecordStamp {
+  const recorded = stampOf(volume.status ?? {});
+  if (!isUnrecorded) return recorded;
+  const gone = facts.legs.filter((leg) => leg === dropped || isReleased(leg)).map(({ replica }) => replica);
+  const inSync = recorded.inSync.filter((replica) => !gone.includes(replica));
+  return { ...recorded, generation: Math.max(recorded.generation, memory.recordGeneration) + 1, inSync };
+}
