@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 KEEP ?=
 LAB := $(NODE) test/lab/main.ts
 
-.PHONY: help install bench sim model mutants chaos stall build generate verify lint format typecheck test test-unit test-api test-lab demo demo-clean demo-kubectl lab-assets clean
+.PHONY: help install bench sim model mutants chaos stall build generate verify lint format typecheck test test-unit test-api test-lab test-gate demo demo-clean demo-kubectl lab-assets clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ test-api: install ## tests on a real etcd and kube-apiserver (built with Go the 
 
 test-lab: build ## tests on real kernels in QEMU (root; built the first time)
 	$(LAB) run -- npm run -s test:lab
+
+test-gate: build ## everything about the write gate by itself, on the kernel that HOLDFAST_LAB_KERNEL names (root)
+	HOLDFAST_GATE_ALL=1 HOLDFAST_GATE_SHOW=1 $(LAB) run -- npm run -s test:lab -- test/gate/gate-all
 
 demo: build ## the main job on real kernels, told on the terminal; KEEP=1 leaves it running
 	$(LAB) run --name demo $(if $(KEEP),--keep) -- $(NODE) test/demo/main.ts $(if $(KEEP),--keep)

@@ -11,6 +11,7 @@ const programs: Readonly<Record<string, string>> = {
   'storage-agent': 'storage-agent/main.ts',
   writer: 'test/lab/guest/writer.ts',
   gate: 'test/gate/guest/main.ts',
+  conformance: 'test/sim/conformance/guest.ts',
 };
 
 const wanted = process.argv.slice(2);

@@ -54,7 +54,11 @@ export async function guestAssets(cache: string, progress: Progress): Promise<Gu
     {
       kind: 'guest',
       key: keyOf([
-        ...['2', kernelRecipe, JSON.stringify(PACKAGES), nodeBinary().version, ...scripts],
+        '2',
+        kernelRecipe,
+        JSON.stringify(PACKAGES),
+        nodeBinary().version,
+        ...scripts,
         ...(suite === BACKPORTS ? [] : [suite]),
       ]),
       needBytes: NEED_BYTES,

@@ -1,0 +1,34 @@
+import { run, type Exec } from '../../../lib/host/exec.ts';
+import { hostSysfs, type Sysfs } from '../../../lib/host/sysfs.ts';
+
+/** Effects that a program may still have before it is killed. */
+let left = Infinity;
+let killed: () => void = () => undefined;
+
+/** Nothing that stands behind an effect that never returns is done, and no `finally` runs: as after a kill. */
+async function effect<T>(work: () => Promise<T>): Promise<T> {
+  if (left <= 0) {
+    killed();
+    return await new Promise<never>(() => undefined);
+  }
+  left--;
+  return await work();
+}
+
+/** The machine, as a program sees it that can be killed between any two of its effects. */
+export const sysfs: Sysfs = {
+  ...hostSysfs,
+  writeAttribute: (path, value) => effect(() => hostSysfs.writeAttribute(path, value)),
+};
+export const exec: Exec = (command, args, options) => effect(() => run(command, args, options));
+
+/** Kills a sequence after so many of its effects: writes to sysfs, and programs run. */
+export async function killAfter(effects: number, sequence: () => Promise<unknown>): Promise<'finished' | 'killed'> {
+  const death = new Promise<'killed'>((resolve) => (killed = () => resolve('killed')));
+  left = effects;
+  try {
+    return await Promise.race([sequence().then(() => 'finished' as const), death]);
+  } finally {
+    left = Infinity;
+  }
+}
