@@ -142,6 +142,13 @@ export function valveName(nqn: string): string {
   return VALVE_PREFIX + nqn.slice(REPLICA_PREFIX.length).replaceAll(':', '-');
 }
 
+/** The leg's NQN in a valve's device-mapper name: the replica's UID, then the storage node's boot. */
+export function nqnOfValve(name: string): string {
+  const leg = name.slice(VALVE_PREFIX.length);
+  const UID_LENGTH = 36;
+  return `${REPLICA_PREFIX}${leg.slice(0, UID_LENGTH)}:${leg.slice(UID_LENGTH + 1)}`;
+}
+
 // Layout of a leg: sectors 0-15 are its header (lib/host/leg-header.ts), then the write-intent bitmap, then (at 4 MiB) the data.
 
 /** What a leg keeps for itself in front of the data. */

@@ -1,4 +1,4 @@
-import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, watch } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 
 // Reading is synchronous: these attributes are answered from memory without a lock that I/O could hold, and a trip
@@ -114,6 +114,12 @@ export interface Sysfs {
   listDirectory(path: string): string[];
   /** Holds an attribute open. */
   open(path: string): HeldAttribute;
+  /**
+   * Calls back when the kernel says that an attribute changed (kernfs_notify tells inotify too). Not every attribute
+   * does so, and nothing may depend on it: it only makes a look come sooner.
+   * @returns what ends it
+   */
+  watch(path: string, changed: () => void): () => void;
 }
 
 /** This machine's. */
@@ -122,6 +128,17 @@ export const hostSysfs: Sysfs = {
   writeAttribute,
   listDirectory,
   open: (path) => new OpenAttribute(path),
+  watch(path, changed) {
+    try {
+      const watcher = watch(path, { persistent: false }, changed);
+      watcher.on('error', () => watcher.close());
+      return () => watcher.close();
+    } catch (error) {
+      // Gone already, or the host is out of inotify instances: the looks by the clock go on.
+      if (GONE.has(errnoOf(error)) || ['EMFILE', 'ENOSPC'].includes(errnoOf(error))) return () => undefined;
+      throw error;
+    }
+  },
 };
 
 /** Counters of a block device since it appeared (kernel: Documentation/block/stat.rst). */

@@ -7,6 +7,7 @@ import type { Kube } from '../../../lib/kube/kube.ts';
 import { startHeartbeat } from '../../../lib/kube/lease.ts';
 import type { Logger } from '../../../lib/log.ts';
 import { fenceArray } from './fence.ts';
+import { removeStrays } from './strays.ts';
 import { VolumeLoop } from './loop.ts';
 import { observeHost, type HostFacts } from './observe.ts';
 import type { AgentPorts } from './ports.ts';
@@ -74,11 +75,18 @@ export async function startClientAgent(options: ClientAgentOptions): Promise<Cli
     });
     const done = loop.run().finally(() => {
       loops.delete(name);
+      if (!stopping) void removeStrays(knownLegs(), { ports: host, log });
       // A new connection of the same name may have appeared while the old one was being released.
       const next = connectionInformer.get(name);
       if (!stopping && next && next.metadata.uid !== object.metadata.uid) begin(next);
     });
     loops.set(name, { loop, done });
+  }
+
+  /** NVMe names of the legs that somebody on this node answers for. */
+  function knownLegs(): ReadonlySet<string> {
+    const listed = connectionInformer.list().flatMap(({ spec }) => spec.legs.map(({ nqn }) => nqn));
+    return new Set([...listed, ...[...loops.values()].flatMap(({ loop }) => loop.legs())]);
   }
 
   const heartbeat = startHeartbeat({
@@ -106,6 +114,7 @@ export async function startClientAgent(options: ClientAgentOptions): Promise<Cli
       left = still;
       if (left.length > 0) await sleep(clock, FENCE_RETRY_MS);
     }
+    if (!stopping) await removeStrays(knownLegs(), { ports: host, log });
   }
   sweeping.catch((error: unknown) => log.error('sweep failed', { error: String(error) }));
 

@@ -15,6 +15,8 @@ import { stampWithout, stayingLegs, writeLegRecords } from './leg-records.ts';
 import { connectLeg, disconnectLeg, freshValve, inBackground, swapLeg } from './legs.ts';
 import { assemble, link, stop } from './start-stop.ts';
 
+const REINSTATE_PAUSE_MS = 500;
+
 /** Carries out one action. Every step may be repeated: what is already so is left as it is. */
 export async function execute(action: Action, context: ExecuteContext): Promise<void> {
   switch (action.kind) {
@@ -26,6 +28,8 @@ export async function execute(action: Action, context: ExecuteContext): Promise<
       return swapLeg(factsOf(action.nqn, context), context);
     case 'ReinstatePath': {
       const leg = factsOf(action.nqn, context);
+      // A target that goes on answering with errors is asked again at a measured pace.
+      context.memory.leg(leg.nqn).reinstateNotBeforeMs = context.ports.clock.monotonicMs() + REINSTATE_PAUSE_MS;
       if (leg.namespace) await context.ports.valves.reinstatePath(valveName(leg.nqn), leg.namespace.devNo);
       return;
     }
@@ -99,7 +103,7 @@ async function drop(action: Extract<Action, { kind: 'Drop' }>, context: ExecuteC
     if (action.record) memory.lastDrop = { replica: leg.replica, detectedAt, recordedAt, releasedAt };
   }
   trace.sync = undefined;
-  if (leg.member?.state.has('faulty')) trace.holdOff(clock.monotonicMs());
+  if (leg.member?.state.has('faulty') || leg.pathErred) trace.holdOff(clock.monotonicMs());
   log.warn('leg dropped', { leg: leg.replica, reason: action.reason, recorded: action.record });
   context.event('Warning', 'LegDropped', `${leg.replica}: ${action.reason}`);
   const controller = leg.controller;

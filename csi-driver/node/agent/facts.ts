@@ -22,6 +22,10 @@ export interface LegFacts {
   readonly valve: Valve | undefined;
   /** The valve has given its path up, although the controller lives again. */
   readonly pathFailed: boolean;
+  /** … and lived all the time: the target answered with an error. */
+  readonly pathErred: boolean;
+  /** A path that was given up is tried again after this long. */
+  readonly reinstateInMs: number;
   readonly member: MdMember | undefined;
   /** How long ago the leg last proved that it works. */
   readonly quietMs: number;

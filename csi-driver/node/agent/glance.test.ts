@@ -29,10 +29,17 @@ function glanceAt(files: Files): { glance: Glance; open: () => number } {
     'md_hf_1',
     [leg],
     () => new LegTracker(0),
-    (path) => {
-      open++;
-      return { read: () => files[path as keyof Files], close: () => open-- };
+    {
+      open: (path) => {
+        open++;
+        return { read: () => files[path as keyof Files], close: () => open-- };
+      },
+      watch: () => {
+        open++;
+        return () => open--;
+      },
     },
+    () => undefined,
   );
   return { glance, open: () => open };
 }
@@ -79,7 +86,7 @@ describe('a glance', () => {
 
   test('closes what it opened', () => {
     const { glance, open } = glanceAt(WELL);
-    expect(open()).toBe(5);
+    expect(open()).toBe(7);
     glance.close();
     expect(open()).toBe(0);
   });

@@ -1,6 +1,12 @@
 import { arrayStatePath, memberStatePath, parseWords } from '../../../lib/host/md.ts';
 import { controllerStatePath } from '../../../lib/host/nvme.ts';
-import { blockStatPath, parseBlockStat, type BlockStat, type HeldAttribute } from '../../../lib/host/sysfs.ts';
+import {
+  blockStatPath,
+  parseBlockStat,
+  type BlockStat,
+  type HeldAttribute,
+  type Sysfs,
+} from '../../../lib/host/sysfs.ts';
 import type { LegFacts } from './facts.ts';
 import type { LegTracker } from './tracker.ts';
 
@@ -23,18 +29,22 @@ interface Leg {
 export class Glance {
   private readonly arrayState: HeldAttribute;
   private readonly legs: readonly Leg[];
+  private readonly watches: readonly (() => void)[];
 
   /**
    * @param array the array's name
    * @param legs as the full look saw them: each is a live member behind its valve
    * @param tracker of the leg with that NQN
+   * @param changed called when md says by itself that something happened, which spares the wait for the next glance
    */
   constructor(
     array: string,
     legs: readonly LegFacts[],
     tracker: (nqn: string) => LegTracker,
-    open: (path: string) => HeldAttribute,
+    sysfs: Pick<Sysfs, 'open' | 'watch'>,
+    changed: () => void,
   ) {
+    const open = (path: string): HeldAttribute => sysfs.open(path);
     this.arrayState = open(arrayStatePath(array));
     this.legs = legs.map(({ nqn, controller, namespace, valve, member }) => ({
       tracker: tracker(nqn),
@@ -43,6 +53,8 @@ export class Glance {
       namespaceStat: open(blockStatPath(namespace?.name ?? '')),
       valveStat: open(blockStatPath(valve?.device ?? '')),
     }));
+    const members = legs.map(({ member }) => memberStatePath(array, member?.device ?? ''));
+    this.watches = [arrayStatePath(array), ...members].map((path) => sysfs.watch(path, changed));
   }
 
   /** Whether all is as calm as it was. */
@@ -51,6 +63,7 @@ export class Glance {
   }
 
   close(): void {
+    for (const end of this.watches) end();
     const files = this.legs.flatMap((leg) => [leg.controllerState, leg.memberState, leg.namespaceStat, leg.valveStat]);
     for (const file of [this.arrayState, ...files]) file.close();
   }

@@ -15,6 +15,8 @@ import { connectionStatus, isUrgent } from './status.ts';
 
 /** Progress of a sync is written at most this often. */
 const PROGRESS_MS = 1000;
+/** Between two looks there is always a pause. */
+const LEAST_PAUSE_MS = 20;
 /** Figures alone (latencies) are written at most this often. */
 const FIGURES_MS = 30_000;
 /** A calm volume is looked at in full at least this often. */
@@ -47,6 +49,8 @@ export class VolumeLoop {
   private publishing: Promise<void> | undefined;
   private stopping = false;
   private wakeUp: (() => void) | undefined;
+  /** Something called for a look while one was under way. */
+  private isAwake = false;
   private finished = false;
   /** The last full look, when it found all calm. */
   private calm:
@@ -67,7 +71,13 @@ export class VolumeLoop {
 
   /** Looks again at once. */
   wake(): void {
+    this.isAwake = true;
     this.wakeUp?.();
+  }
+
+  /** NVMe names of the legs that this loop answers for. */
+  legs(): string[] {
+    return this.memory.legs().map((leg) => leg.nqn);
   }
 
   /** Ends the loop after the action that runs now. The kernel's state stays as it is: I/O goes on. */
@@ -80,13 +90,15 @@ export class VolumeLoop {
   async run(): Promise<void> {
     while (!this.stopping && !this.finished) {
       const startedMs = this.nowMs();
+      this.isAwake = false;
       let intervalMs = 250;
       try {
         intervalMs = await this.tick();
       } catch (error) {
         this.failed('look', error);
       }
-      await this.pause(Math.max(20, intervalMs - (this.nowMs() - startedMs)));
+      const restMs = this.isAwake ? 0 : intervalMs - (this.nowMs() - startedMs);
+      await this.pause(Math.max(LEAST_PAUSE_MS, restMs));
     }
     this.calm?.glance.close();
     await this.publishing;
@@ -142,7 +154,8 @@ export class VolumeLoop {
           arrayName(this.connection.spec.volumeUid),
           facts.legs,
           (nqn) => memory.leg(nqn).tracker,
-          (path) => deps.ports.sysfs.open(path),
+          deps.ports.sysfs,
+          () => this.wake(),
         ),
         legTimeoutMs: facts.legTimeoutMs,
         atMs: this.nowMs(),

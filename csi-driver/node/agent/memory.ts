@@ -31,6 +31,9 @@ export class LegMemory implements LegIdentity {
   readonly tracker: LegTracker;
   busy = false;
   suspectPath = true;
+  /** The valve gave its path up although the controller lived: the target itself answered with an error. */
+  pathErred = false;
+  reinstateNotBeforeMs = 0;
   joinNotBeforeMs = 0;
   sync: RunningSync | undefined;
   /** What the header in front of the leg's data holds, as far as this process knows. */

@@ -1,5 +1,13 @@
 import type { ReplicatedVolume, VolumeConnection } from '../../../lib/api/index.ts';
-import { VALVE_PREFIX, arrayName, devicePath, isReplicaNqn, nqnOfValve, replicaUidOfNqn, valveName } from '../../../lib/api/names.ts';
+import {
+  VALVE_PREFIX,
+  arrayName,
+  devicePath,
+  isReplicaNqn,
+  nqnOfValve,
+  replicaUidOfNqn,
+  valveName,
+} from '../../../lib/api/names.ts';
 import { parseDurationMs } from '../../../lib/api/duration.ts';
 import { policyDelayMs } from '../../../lib/api/policy.ts';
 import type { MdArray } from '../../../lib/host/md.ts';

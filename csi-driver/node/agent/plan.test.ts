@@ -34,6 +34,8 @@ function leg(id: 'a' | 'b' | 'c', overrides: Partial<LegFacts> = {}): LegFacts {
     namespace: { name: `nvme${slot}n1`, nqn: `nqn-${id}`, devNo: `259:${slot}`, sizeBytes: 1 << 26 },
     valve: { name: `valve-${id}`, device: `dm-${id}`, devNo: `253:${slot}`, below: [`nvme${slot}n1`] },
     pathFailed: false,
+    pathErred: false,
+    reinstateInMs: 0,
     member: member(`dm-${id}`, slot, 'in_sync'),
     quietMs: 0,
     goodForMs: 60_000,
@@ -390,7 +392,7 @@ describe('how soon to look again', () => {
   };
 
   test('seldom while all is well', () => {
-    expect(next({})).toBe(500);
+    expect(next({})).toBe(200);
     expect(next({ legTimeoutMs: 600 })).toBe(100);
   });
 
@@ -398,5 +400,60 @@ describe('how soon to look again', () => {
     expect(next({ legs: [leg('a'), leg('b', { quietMs: 300 })] })).toBe(125);
     expect(next({ array: array({ syncAction: 'recover' }) })).toBe(125);
     expect(next({ legs: [leg('a'), absent('b', { recorded: false })] })).toBe(125);
+  });
+});
+
+describe('a target that answers with errors', () => {
+  const erring = leg('b', { pathFailed: true, pathErred: true, quietMs: 0, goodForMs: 0 });
+
+  test('is dropped at once, with a record', () => {
+    expect(plan(facts({ legs: [leg('a'), erring] })).actions).toMatchObject([
+      { kind: 'Drop', nqn: 'nqn-b', record: true, reason: 'the leg answered with an error' },
+    ]);
+  });
+
+  test('is asked again at a measured pace while no other leg works', () => {
+    const alone = { legs: [leg('a', { goodForMs: 0, controller: undefined, busy: true }), erring] };
+    expect(plan(facts(alone)).actions).toEqual([{ kind: 'ReinstatePath', nqn: 'nqn-b' }]);
+    expect(plan(facts({ legs: [alone.legs[0] ?? erring, { ...erring, reinstateInMs: 100 }] })).actions).toEqual([]);
+  });
+});
+
+describe('legs that nothing can be dropped for', () => {
+  test('are connected again all the same', () => {
+    const gone = (id: 'a' | 'b'): LegFacts => leg(id, { controller: undefined, namespace: undefined, quietMs: 9000 });
+    expect(plan(facts({ legs: [gone('a'), gone('b')] })).actions).toEqual([
+      { kind: 'Connect', nqn: 'nqn-a' },
+      { kind: 'Connect', nqn: 'nqn-b' },
+    ]);
+  });
+
+  test('stay members although md has failed them', () => {
+    const failed = leg('b', { member: member('dm-b', 1, 'faulty', 'blocked'), goodForMs: 0 });
+    const silent = leg('a', { ...connecting('a'), quietMs: 9000 });
+    expect(plan(facts({ legs: [silent, failed] })).actions).toEqual([]);
+  });
+});
+
+describe('when the storage nodes of all in-sync legs were booted again', () => {
+  const old = (id: 'a' | 'b'): LegFacts =>
+    leg(id, { ...connecting(id), nqn: `old-${id}`, desired: false, quietMs: 9000 });
+  const anew = (id: 'a' | 'b'): LegFacts => leg(id, { member: undefined, valve: undefined });
+
+  test('the array goes, users first, to start anew from the record', () => {
+    expect(plan(facts({ legs: [old('a'), old('b'), anew('a'), anew('b')] })).actions).toEqual([{ kind: 'Fence' }]);
+  });
+
+  test('not while one of them may come back as it was', () => {
+    const waiting = leg('b', { ...connecting('b'), quietMs: 9000 });
+    const planned = plan(facts({ legs: [old('a'), waiting, anew('a')] }));
+    expect(planned.actions).not.toContainEqual({ kind: 'Fence' });
+    expect(planned.phase).toBe('Waiting');
+  });
+
+  test('not while the other leg works: the one is dropped as ever', () => {
+    expect(plan(facts({ legs: [leg('a'), old('b'), anew('b')] })).actions).toContainEqual(
+      expect.objectContaining({ kind: 'Drop', record: true }),
+    );
   });
 });

@@ -80,9 +80,32 @@ function planStart(facts: ConnectionFacts): Plan {
   return { actions: connects, phase: late ? 'Waiting' : 'Connecting', message: `waiting for in-sync leg ${names}` };
 }
 
+/** A leg whose storage node was booted again: its replica is offered under another NQN, and this one exists nowhere. */
+function isOutdated(leg: LegFacts, { legs }: ConnectionFacts): boolean {
+  return (
+    !leg.desired &&
+    !isLive(leg) &&
+    legs.some((other) => other.desired && other.replica === leg.replica && other.nqn !== leg.nqn)
+  );
+}
+
+/**
+ * Given a running array, when the storage nodes of all its in-sync legs were booted again, then it can never go on: what
+ * these nodes had not flushed is gone. It goes as if this machine had crashed (users first), and starts anew from the record.
+ */
+function planLostArray(facts: ConnectionFacts): Plan | undefined {
+  const held = facts.legs.filter((leg) => leg.recorded && leg.member !== undefined && !leg.member.state.has('faulty'));
+  if (held.length === 0 || !held.every((leg) => isOutdated(leg, facts))) return undefined;
+  const names = held.map((leg) => leg.replica).join(', ');
+  const message = `every in-sync storage node was booted again (${names}): the array starts anew, its users are ended`;
+  return { actions: [{ kind: 'Fence' }], phase: 'Waiting', message };
+}
+
 function planRunning(facts: ConnectionFacts): Plan {
   const array = facts.array;
   if (array === undefined) return { actions: [], phase: 'Connecting', message: '' };
+  const lost = planLostArray(facts);
+  if (lost) return lost;
   const actions: Action[] = facts.linked ? [] : [{ kind: 'Link' }];
   const failing = facts.legs.filter((leg) => isFailing(leg, facts));
   const droppable = failing.filter((leg) => !leg.recorded || survivors(facts, leg).length > 0);
@@ -98,7 +121,8 @@ function planRunning(facts: ConnectionFacts): Plan {
   const blocked = array.members.some((member) => member.state.has('blocked'));
   if (array.state === 'write-pending' && !blocked && failing.length === 0) actions.push({ kind: 'MarkActive' });
 
-  for (const leg of facts.legs) if (!failing.includes(leg)) actions.push(...mend(leg));
+  // Also those that can't be dropped: the array waits for them.
+  for (const leg of facts.legs) if (!droppable.includes(leg)) actions.push(...mend(leg));
   const joined = facts.legs.find((leg) => !leg.recorded && isProvenInSync(leg, facts));
   if (joined) actions.push({ kind: 'RecordJoined', nqn: joined.nqn });
   if (failing.length === 0) actions.push(...join(facts));
@@ -153,6 +177,7 @@ function isFailing(leg: LegFacts, facts: ConnectionFacts): boolean {
   if (!leg.member) return leg.recorded;
   if (leg.member.state.has('faulty')) return leg.recorded || leg.member.state.has('blocked');
   if (!leg.desired) return facts.recordedElsewhere.length === 0;
+  if (leg.pathErred) return true;
   if (isLive(leg) && !leg.pathFailed) {
     return facts.dropSlowAfterMs !== undefined && leg.quietMs >= Math.max(facts.dropSlowAfterMs, facts.legTimeoutMs);
   }
@@ -161,7 +186,7 @@ function isFailing(leg: LegFacts, facts: ConnectionFacts): boolean {
 
 function whyFailing(leg: LegFacts, facts: ConnectionFacts): string {
   if (!leg.member) return 'it is no member of the running array';
-  if (leg.member.state.has('faulty')) return 'the leg answered with an error';
+  if (leg.member.state.has('faulty') || leg.pathErred) return 'the leg answered with an error';
   if (!leg.desired) return 'it no longer belongs to the volume';
   if (isLive(leg) && !leg.pathFailed) return `its connection lives, but no I/O ended for ${Math.round(leg.quietMs)} ms`;
   return `no answer for ${Math.round(leg.quietMs)} ms (legTimeout ${facts.legTimeoutMs} ms)`;
@@ -185,13 +210,15 @@ function survivors(facts: ConnectionFacts, dropped: LegFacts): LegFacts[] {
 /** Keeps a leg that isn't failing connected, and clears away what a dropped or retired one left. */
 function mend(leg: LegFacts): Action[] {
   if (leg.busy) return [];
-  if (leg.member?.state.has('faulty')) return [{ kind: 'RemoveMember', nqn: leg.nqn }];
+  if (leg.member?.state.has('faulty')) {
+    return leg.recorded || leg.member.state.has('blocked') ? [] : [{ kind: 'RemoveMember', nqn: leg.nqn }];
+  }
   if (!leg.desired) return leg.member || !(leg.controller || leg.valve) ? [] : [{ kind: 'Disconnect', nqn: leg.nqn }];
   if (!leg.controller) return [connect(leg)];
   if (!leg.valve || !isLive(leg)) return [];
   const swapped = leg.namespace !== undefined && !leg.valve.below.includes(leg.namespace.name);
   if (swapped) return [{ kind: 'SwapValve', nqn: leg.nqn }];
-  return leg.pathFailed ? [{ kind: 'ReinstatePath', nqn: leg.nqn }] : [];
+  return leg.pathFailed && leg.reinstateInMs <= 0 ? [{ kind: 'ReinstatePath', nqn: leg.nqn }] : [];
 }
 
 /** In sync means proven: md says so, nothing is being copied, and the leg works. */
@@ -234,5 +261,5 @@ export function isCalm(facts: ConnectionFacts, planned: Plan): boolean {
 
 /** When to look again: often while something is wrong or moves, seldom while all is calm. */
 export function lookAgainMs(legTimeoutMs: number, calm: boolean): number {
-  return Math.min(500, Math.max(50, legTimeoutMs / (calm ? 6 : 24)));
+  return Math.max(50, calm ? Math.min(200, legTimeoutMs / 6) : Math.min(500, legTimeoutMs / 24));
 }

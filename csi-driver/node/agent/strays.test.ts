@@ -1,0 +1,49 @@
+import { expect, test } from '@jest/globals';
+import { VALVE_PREFIX, replicaNqn, valveName } from '../../../lib/api/names.ts';
+import type { Logger } from '../../../lib/log.ts';
+import type { AgentPorts } from './ports.ts';
+import { removeStrays } from './strays.ts';
+
+const uid = (letter: string): string => `${letter.repeat(8)}-0000-4000-8000-000000000000`;
+const nqn = (letter: string): string => replicaNqn(uid(letter), '0123456789abcdef');
+
+/** A kernel with a controller and a valve per letter; those in upper case are members of a running array. */
+async function sweep(letters: string, known: readonly string[]): Promise<string[]> {
+  const done: string[] = [];
+  const legs = [...letters].map((letter, i) => ({
+    nqn: nqn(letter.toLowerCase()),
+    i,
+    held: letter !== letter.toLowerCase(),
+  }));
+  const ports = {
+    md: {
+      list: () => ['md_hf_1'],
+      readArray: () => ({ members: legs.filter(({ held }) => held).map(({ i }) => ({ device: `dm-${i}` })) }),
+    },
+    valves: {
+      list: (prefix: string) =>
+        new Map(
+          prefix === VALVE_PREFIX
+            ? legs.map((leg) => [valveName(leg.nqn), { name: valveName(leg.nqn), device: `dm-${leg.i}` }])
+            : [],
+        ),
+      open: (name: string) => Promise.resolve(void done.push(`open ${name.at(VALVE_PREFIX.length)}`)),
+      remove: (name: string) => Promise.resolve(void done.push(`remove ${name.at(VALVE_PREFIX.length)}`)),
+    },
+    nvme: {
+      listControllers: () => legs.map((leg) => ({ name: `nvme${leg.i}`, nqn: leg.nqn, state: 'live' })),
+      deleteController: (name: string) => Promise.resolve(void done.push(`delete ${name}`)),
+    },
+  } as unknown as AgentPorts;
+  const log = { info: () => undefined, warn: () => undefined } as unknown as Logger;
+  await removeStrays(new Set(known.map(nqn)), { ports, log });
+  return done;
+}
+
+test('what nobody answers for goes, the valve before its controller', async () => {
+  expect(await sweep('ab', ['a'])).toEqual(['open b', 'remove b', 'delete nvme1']);
+});
+
+test('what is below a running array stays, although nobody lists it', async () => {
+  expect(await sweep('aB', ['a'])).toEqual([]);
+});

@@ -1,0 +1,38 @@
+import { isReplicaNqn, nqnOfValve, ARRAY_PREFIX, VALVE_PREFIX } from '../../../lib/api/names.ts';
+import type { Logger } from '../../../lib/log.ts';
+import type { AgentPorts } from './ports.ts';
+
+/**
+ * Takes away valves and controllers of legs that nobody on this node answers for: what an agent that was killed left of
+ * replicas that have been replaced since. What is below a running array stays.
+ * @param known NVMe names of the legs of all connections of this node
+ */
+export async function removeStrays(
+  known: ReadonlySet<string>,
+  { ports, log }: { readonly ports: Pick<AgentPorts, 'md' | 'valves' | 'nvme'>; readonly log: Logger },
+): Promise<void> {
+  const { md, valves, nvme } = ports;
+  const members = new Set(
+    md.list(ARRAY_PREFIX).flatMap((name) => md.readArray(name)?.members.map(({ device }) => device) ?? []),
+  );
+  const all = [...valves.list(VALVE_PREFIX).values()];
+  const held = new Set(all.filter(({ device }) => members.has(device)).map(({ name }) => nqnOfValve(name)));
+  const isStray = (nqn: string): boolean => !known.has(nqn) && !held.has(nqn);
+  const attempt = async (what: string, work: () => Promise<void>): Promise<void> => {
+    try {
+      await work();
+      log.info(`removed a stray ${what}`);
+    } catch (error) {
+      log.warn(`a stray ${what} could not be removed`, { error: String(error) });
+    }
+  };
+  for (const { name } of all.filter((valve) => isStray(nqnOfValve(valve.name)))) {
+    await attempt(`valve ${name}`, async () => {
+      await valves.open(name, undefined);
+      await valves.remove(name);
+    });
+  }
+  for (const { name } of nvme.listControllers(isReplicaNqn).filter(({ nqn }) => isStray(nqn))) {
+    await attempt(`controller ${name}`, () => nvme.deleteController(name));
+  }
+}
