@@ -1,5 +1,10 @@
 import { errno } from './io.ts';
 
+const MAX_CHUNKS = 48;
+
+/** Whether a page of the bitmap has a chunk's bit. */
+export const hasBit = (page: number, index: number): boolean => Math.floor(page / 2 ** index) % 2 === 1;
+
 /** What md's bitmap counts of one chunk (drivers/md/md-bitmap.c, bitmap_counter_t). */
 interface Chunk {
   /** Writes under way. */
@@ -27,8 +32,8 @@ export class Bitmap {
 
   constructor(blocks: number, chunkBlocks: number) {
     const count = Math.ceil(blocks / chunkBlocks);
-    // Bits of a number; more would need another kind of block.
-    if (count > 30) throw errno('EFBIG', `a bitmap of ${count} chunks`);
+    // A block holds a number; more bits would need another kind of block.
+    if (count > MAX_CHUNKS) throw errno('EFBIG', `a bitmap of ${count} chunks`);
     this.chunkBlocks = chunkBlocks;
     this.chunks = Array.from({ length: count }, () => ({ writes: 0, age: 0, needed: false, copying: false }));
   }
@@ -44,8 +49,8 @@ export class Bitmap {
   }
 
   private setBit(index: number): void {
-    if (this.page & (1 << index)) return;
-    this.page |= 1 << index;
+    if (hasBit(this.page, index)) return;
+    this.page += 2 ** index;
     this.dirty = true;
   }
 
@@ -53,7 +58,7 @@ export class Bitmap {
   load(page: number, needed: boolean): void {
     this.page = page;
     for (const [index, chunk] of this.chunks.entries()) {
-      if (!(page & (1 << index))) continue;
+      if (!hasBit(page, index)) continue;
       chunk.age = 2;
       chunk.needed = needed;
     }
@@ -112,7 +117,7 @@ export class Bitmap {
         left = true;
       } else if (!this.keepsBits) {
         chunk.age = 0;
-        this.page &= ~(1 << index);
+        if (hasBit(this.page, index)) this.page -= 2 ** index;
         this.stale = true;
       }
     }

@@ -6,9 +6,10 @@ import { SysfsError, type Sysfs } from '../../../lib/host/sysfs.ts';
 import { createValves } from '../../../lib/host/valve.ts';
 import { WORLD_BEGAN_MS, type ProgramHandle } from '../scheduler.ts';
 import { csiHost, type CsiMachine } from './csi.ts';
-import { BLOCK_BYTES, errno } from './io.ts';
+import { BLOCK_BYTES, errno, type Request } from './io.ts';
 import type { MdArray } from './md.ts';
 import { bootIdOf } from './names.ts';
+import { pagesOf } from './pages.ts';
 import { NvmeHostKernel } from './nvme.ts';
 import { SysfsTree } from './sysfs.ts';
 import type { ClientKernel, ClientKernelOptions, KernelWorld } from './types.ts';
@@ -60,12 +61,20 @@ class Boot implements CsiMachine {
   }
 }
 
+/** More than a world needs: one user without a process, for tests of the kernel by itself. */
+export interface ClientEnd extends ClientKernel {
+  /** Writes a block, durable before it counts. The device stays open until `releaseDevice`. */
+  submitWrite(path: string, block: number, value: number, done: (ok: boolean) => void): void;
+  releaseDevice(path: string): Promise<void>;
+}
+
 /** A client machine: its NVMe/TCP host, valves, md arrays, mounts and user processes. */
-export function createClientKernel(options: ClientKernelOptions): ClientKernel {
+export function createClientKernel(options: ClientKernelOptions): ClientEnd {
   const { machine, world } = options;
   let boots = 0;
   let on = true;
   let boot = new Boot(machine, world);
+  const held = new Set<MdArray>();
   return {
     machine,
     get on() {
@@ -87,6 +96,18 @@ export function createClientKernel(options: ClientKernelOptions): ClientKernel {
       const started = new WriterProcess(boot.nextPid(), array, writer, { world, boot: handle, onEnd });
       processes.add(started);
       return started;
+    },
+    submitWrite(path, block, value, done) {
+      const array = boot.arrayAt(path);
+      if (!array) return done(false);
+      if (!held.has(array)) array.openers += 1;
+      held.add(array);
+      array.submit({ op: 'write', block, count: 1, values: [value], fua: true }, (status) => done(status === 'ok'));
+    },
+    releaseDevice(path) {
+      const array = boot.arrayAt(path);
+      if (array && held.delete(array)) array.openers -= 1;
+      return Promise.resolve();
     },
     powerOff() {
       if (!on) return;
@@ -114,12 +135,15 @@ export function createClientKernel(options: ClientKernelOptions): ClientKernel {
 
 function agentPorts(boot: Boot, program: ProgramHandle, bootId: string): AgentPorts {
   const { world, mounts, links } = boot;
+  const pages = pagesOf(world);
   const turn = async <T>(label: string, effect: () => Promise<T> | T): Promise<T> =>
     await world.turn(program, label, effect);
   const sysfs: Sysfs = {
     readAttribute: (path) => boot.sysfs.read(path),
     listDirectory: (path) => boot.sysfs.list(path),
     open: (path) => boot.sysfs.open(path),
+    // Nothing may depend on it.
+    watch: () => () => undefined,
     writeAttribute: (path, value) =>
       turn(`echo ${value} > ${path.replace('/sys/block/', '')}`, async () => {
         try {
@@ -165,7 +189,19 @@ function agentPorts(boot: Boot, program: ProgramHandle, bootId: string): AgentPo
       remove: (path) => turn(`rm ${path}`, () => void links.delete(path)),
     },
     readDevice: (device, offsetBytes, lengthBytes) =>
-      turn(`dd ${device}`, () => readPage(boot, device, offsetBytes / BLOCK_BYTES, lengthBytes)),
+      turn(`dd if=${device}`, async () => {
+        const count = Math.ceil(lengthBytes / BLOCK_BYTES);
+        const request = { op: 'read', block: offsetBytes / BLOCK_BYTES, count } as const;
+        const values = await direct(boot, device, request, EXEC_TIMEOUT_MS);
+        return Buffer.concat(values.map((value) => pages.bytes(value))).toString('latin1');
+      }),
+    writeDevice: (device, offsetBytes, bytes, timeoutMs) =>
+      turn(`dd of=${device}`, async () => {
+        const values = pages.keep(bytes);
+        const block = offsetBytes / BLOCK_BYTES;
+        const request = { op: 'write', block, count: values.length, values, fua: true } as const;
+        await direct(boot, device, request, timeoutMs);
+      }),
     prepare: () => Promise.resolve(),
   };
 }
@@ -184,20 +220,18 @@ function nvmePort(boot: Boot, program: ProgramHandle, sysfs: Sysfs): NvmeHost {
   };
 }
 
-/** A page of the bitmap: bytes, of which only the first ones can be other than zero. */
-function readPage(boot: Boot, device: string, block: number, lengthBytes: number): Promise<string> {
+/** One request to a valve, as dd makes it past the page cache; given up after a while, though it may still be done. */
+function direct(boot: Boot, device: string, request: Request, timeoutMs: number): Promise<readonly number[]> {
   return new Promise((resolve, reject) => {
-    const cancel = boot.world.after(boot.handle, EXEC_TIMEOUT_MS, 'dd timed out', () =>
-      reject(errno('ETIME', `dd ${device}`)),
-    );
     const valve = boot.mapper.byDevice(device);
     if (!valve) throw errno('ENOENT', device);
-    valve.submit({ op: 'read', block, count: 1 }, (status, values) => {
+    const cancel = boot.world.after(boot.handle, timeoutMs, 'dd timed out', () =>
+      reject(errno('ETIME', `dd ${device}`)),
+    );
+    valve.submit(request, (status, values = []) => {
       cancel();
-      const page = values?.[0];
-      if (status !== 'ok' || page === undefined) return reject(errno('EIO', `dd ${device}`));
-      const bytes = [0, 8, 16, 24].map((shift) => (page >>> shift) & 0xff);
-      resolve(String.fromCharCode(...bytes).padEnd(Math.max(4, lengthBytes), '\0'));
+      if (status === 'ok') resolve(values);
+      else reject(errno('EIO', `dd ${device}`));
     });
   });
 }

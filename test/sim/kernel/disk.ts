@@ -1,6 +1,9 @@
-import { errno, type Answer, type Request } from './io.ts';
+import { LEG_HEADER_BYTES } from '../../../lib/api/names.ts';
+import { BLOCK_BYTES, errno, type Answer, type Request } from './io.ts';
 import type { DiskHealth, KernelWorld } from './types.ts';
 import type { ProgramHandle } from '../scheduler.ts';
+
+const HEADER_BLOCKS = LEG_HEADER_BYTES / BLOCK_BYTES;
 
 /** What a logical volume holds: the medium, and in front of it the disk's volatile cache, which keeps the order per block. */
 export class Content {
@@ -111,6 +114,8 @@ export class Disk {
     const { op, block, count, values, fua = false } = request;
     if (this.health === 'errors') return answer('path');
     if (this.health === 'bad sectors' && op !== 'flush') return answer('medium');
+    const isData = block >= HEADER_BLOCKS;
+    if (op === 'write' && this.health === (isData ? 'full' : 'full bitmap')) return answer('medium');
     switch (op) {
       case 'read':
         return answer(

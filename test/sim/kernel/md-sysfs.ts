@@ -32,7 +32,8 @@ function stateOf(array: MdArray): string {
   if (!array.running) return array.members.length > 0 || array.raidDisks > 0 ? 'inactive' : 'clear';
   if (array.readOnly) return 'readonly';
   if (array.pending) return 'write-pending';
-  return array.clean ? 'clean' : 'active';
+  if (array.clean) return 'clean';
+  return array.isIdle ? 'active-idle' : 'active';
 }
 
 export function listMd(array: MdArray): string[] {
@@ -145,6 +146,10 @@ function setMember(array: MdArray, member: Member, attribute: string, value: str
     case 'size':
       if (array.running && member.slot >= 0) throw errno('EBUSY', attribute);
       if (attribute === 'offset') member.offsetBlocks = (Number(value) * 512) / BLOCK_BYTES;
+      return;
+    case 'recovery_start':
+      if (array.running && member.slot >= 0) throw errno('EBUSY', attribute);
+      member.inSync = value === 'none';
       return;
     case 'slot':
       return setSlot(array, member, Number(value));

@@ -5,6 +5,8 @@ import { Sync } from './md-sync.ts';
 import { Member } from './member.ts';
 import type { KernelWorld } from './types.ts';
 
+const SAFE_MODE_MS = 200;
+
 /** A write on its way (struct r1bio). */
 interface Write {
   readonly request: Request;
@@ -46,6 +48,8 @@ export class MdArray implements BlockDevice {
   pending = false;
   /** The last working member has failed: no write is taken any more (MD_BROKEN). */
   broken = false;
+  /** When the last write ended, and whether none has begun since (safemode; md_run sets the delay whatever was written before). */
+  private quietSinceMs: number | undefined;
   frozen = false;
   /** md's thread is to see to members and copies (MD_RECOVERY_NEEDED). */
   needed = false;
@@ -78,6 +82,11 @@ export class MdArray implements BlockDevice {
   /** Members missing or failed. */
   get degraded(): number {
     return this.raidDisks - this.members.filter((member) => member.slot >= 0 && member.inSync && !member.faulty).length;
+  }
+
+  /** `active-idle`: user space could call it clean. */
+  get isIdle(): boolean {
+    return this.quietSinceMs !== undefined && this.world.now() - this.quietSinceMs > SAFE_MODE_MS;
   }
 
   /** Some place has no working member. */
@@ -149,6 +158,7 @@ export class MdArray implements BlockDevice {
   private write(request: Request, answer: Answer): void {
     if (this.broken || this.readOnly) return answer('path');
     // md_write_start
+    if (this.isIdle) this.quietSinceMs = undefined;
     if (this.clean) {
       this.clean = false;
       this.pending = true;
@@ -291,6 +301,7 @@ export class MdArray implements BlockDevice {
   private finish(write: Write): void {
     for (const chunk of write.chunks) this.bitmap?.endWrite(chunk, !write.degraded);
     this.writing -= 1;
+    this.quietSinceMs = this.world.now();
     this.runDaemon();
     write.answer(write.uptodate ? 'ok' : 'path');
     if (this.writing === 0) {
@@ -347,7 +358,9 @@ export class MdArray implements BlockDevice {
   removeFailed(only?: Member): void {
     if (only && this.sync.kind !== undefined) return;
     for (const member of only ? [only] : this.members) {
-      if (member.slot >= 0 && member.faulty && !member.blocked && member.pending === 0) member.slot = -1;
+      if (member.slot < 0 || !member.faulty || member.blocked || member.pending > 0) continue;
+      member.slot = -1;
+      member.wantReplacement = false;
     }
   }
 

@@ -8,6 +8,7 @@ import { WORLD_BEGAN_MS, type ProgramHandle } from '../scheduler.ts';
 import { Content, Disk } from './disk.ts';
 import { BLOCK_BYTES } from './io.ts';
 import { bootIdOf } from './names.ts';
+import { pagesOf, type Pages } from './pages.ts';
 import { Target } from './target.ts';
 import { asTurns } from './turns.ts';
 import type { DiskHealth, Export, StorageKernel, StorageKernelOptions } from './types.ts';
@@ -22,6 +23,8 @@ export interface StorageEnd extends StorageKernel {
   readonly boot: ProgramHandle;
   /** Size of a subsystem's namespace; undefined while there is none. */
   namespaceBytes(nqn: string): number | undefined;
+  /** Puts a value on the medium of a replica behind everybody's back; blocks of the header are negative. */
+  pokeBlock(replicaUid: string, block: number, value: number): void;
 }
 
 type Volume = FakeStorage['lvs'] extends Map<string, infer V> ? V : never;
@@ -30,9 +33,11 @@ type Volume = FakeStorage['lvs'] extends Map<string, infer V> ? V : never;
 class Volumes extends FakeStorage {
   private readonly contents = new Map<Volume, Content>();
   private readonly isVolatile: boolean;
+  private readonly pages: Pages;
 
-  constructor(target: { readonly open: ReadonlyMap<string, number> }, isVolatile: boolean) {
+  constructor(target: { readonly open: ReadonlyMap<string, number> }, isVolatile: boolean, pages: Pages) {
     super(new Killer(), target);
+    this.pages = pages;
     this.isVolatile = isVolatile;
   }
 
@@ -68,6 +73,13 @@ class Volumes extends FakeStorage {
     if (volume) this.content(volume).zero(offsetBytes / BLOCK_BYTES, Math.ceil(lengthBytes / BLOCK_BYTES));
   }
 
+  override readStart(device: string, lengthBytes: number): Promise<Buffer> {
+    const volume = this.byPath(device);
+    if (!volume) return super.readStart(device, lengthBytes);
+    const blocks = Array.from({ length: Math.ceil(lengthBytes / BLOCK_BYTES) }, (_, block) => block);
+    return Promise.resolve(Buffer.concat(blocks.map((block) => this.pages.bytes(this.content(volume).read(block)))));
+  }
+
   override firstNonZero(device: string): Promise<number | undefined> {
     const volume = this.byPath(device);
     if (!volume) return super.firstNonZero(device);
@@ -85,7 +97,7 @@ export function createStorageKernel(options: StorageKernelOptions): StorageEnd {
   const health = new Map<string, DiskHealth>();
   let disks = new Map<Volume, Disk>();
   const open = new Map<string, number>();
-  const volumes = new Volumes({ open }, options.volatileCache ?? true);
+  const volumes = new Volumes({ open }, options.volatileCache ?? true, pagesOf(world));
   let target = newTarget();
   putPool();
 
@@ -192,6 +204,10 @@ export function createStorageKernel(options: StorageKernelOptions): StorageEnd {
       [...volumes.lvs.values()].filter(({ name }) => name.startsWith('hf-')).map(({ name }) => name.slice(3)),
     readBlock: (uid, block) => blockOf(uid, (content) => content.read(HEADER_BLOCKS + block)),
     readDurableBlock: (uid, block) => blockOf(uid, (content) => content.durable(HEADER_BLOCKS + block)),
+    pokeBlock(uid, block, value) {
+      const volume = volumeOf(uid);
+      if (volume) volumes.content(volume).write(HEADER_BLOCKS + block, value, true);
+    },
     exports: (): Export[] => (on ? target.exports() : []),
   };
 }

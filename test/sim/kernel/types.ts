@@ -30,10 +30,11 @@ export interface Network {
 }
 
 /**
- * How the disks of a storage machine answer: at once, with an error (a path error to the client, which its valve holds), with
- * an error that is the medium's (bad sector, no space: it goes through the valve to md), or not at all until they are well.
+ * How the disks of a storage machine answer: at once; with an error (a path error to the client, which its valve holds); with
+ * an error that is the medium's (bad sectors, or writes that find no room: it goes through the valve to md); or not at all
+ * until they are well.
  */
-export type DiskHealth = 'well' | 'errors' | 'bad sectors' | 'hangs';
+export type DiskHealth = 'well' | 'errors' | 'bad sectors' | 'full' | 'full bitmap' | 'hangs';
 
 export interface StorageKernelOptions {
   readonly machine: string;
