@@ -24,7 +24,7 @@ export interface ApiServer {
   /** All changes of a kind since the world began, in order. */
   changes(kind: ResourceKind<KubeObject>): readonly Change[];
   /** Calls `wake` after each change of the kind, until the returned function is called. */
-  watch(kind: ResourceKind<KubeObject>, wake: () => void): () => void;
+  watch(kind: ResourceKind<KubeObject>, wake: (change: Change) => void): () => void;
   /** Called with each accepted write before anybody learns of it. */
   onCommit: (change: Change) => void;
 }
@@ -33,11 +33,11 @@ export function createApiServer(nowMs: () => number): ApiServer {
   let version = 0;
   let uids = 0;
   const logs = new Map<string, Change[]>();
-  const watchers = new Map<string, Set<() => void>>();
+  const watchers = new Map<string, Set<(change: Change) => void>>();
   const tables = new Map<string, Table<never>>();
   const make = <T extends KubeObject>(kind: ResourceKind<T>, check?: TableOptions<T>['check']): Table<T> => {
     const log: Change[] = [];
-    const wakes = new Set<() => void>();
+    const wakes = new Set<(change: Change) => void>();
     logs.set(kind.kind, log);
     watchers.set(kind.kind, wakes);
     const table = createTable<T>({
@@ -50,7 +50,7 @@ export function createApiServer(nowMs: () => number): ApiServer {
         const change: Change = { ...commit, kind: kind.kind };
         log.push(change);
         api.onCommit(change);
-        for (const wake of wakes) wake();
+        for (const wake of wakes) wake(change);
       },
     });
     const schema = (schemas as Readonly<Record<string, Schema>>)[kind.kind];

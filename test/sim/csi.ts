@@ -46,11 +46,11 @@ export interface DriverOptions {
   readonly volume: string;
 }
 
+const accessMode = { mode: Mode.SINGLE_NODE_WRITER };
 const capability = (mode: PodMode): VolumeCapability =>
-  VolumeCapability.fromPartial({
-    accessType: mode === 'block' ? { $case: 'block', value: {} } : { $case: 'mount', value: { fsType: 'ext4' } },
-    accessMode: { mode: Mode.SINGLE_NODE_WRITER },
-  });
+  mode === 'block'
+    ? VolumeCapability.fromPartial({ accessType: { $case: 'block', value: {} }, accessMode })
+    : VolumeCapability.fromPartial({ accessType: { $case: 'mount', value: { fsType: 'ext4' } }, accessMode });
 
 const contextOf = ({ scheduler, handle }: DriverOptions): CallContext => ({
   signal: new AbortController().signal,
@@ -92,7 +92,7 @@ export function startNodeDriver(
   const { scheduler, handle, kube, volume, kernel, mode } = options;
   const clock = scheduler.clockOf(handle);
   const changes = createChanges(clock);
-  watchConnections(kube, changes, volume);
+  watchConnections(kube, changes, volume, `spec.node=${kernel.machine}`);
   const { mounts, filesystems, paths } = kernel.csi(handle);
   const node = kernel.machine;
   const deps: NodeDeps = {
@@ -120,6 +120,6 @@ export function startNodeDriver(
   };
 }
 
-function watchConnections(kube: Kube, changes: Changes, volume: string): void {
-  kube.informer(kinds.volumeConnections, { onChange: () => changes.notify(volume) }).start();
+function watchConnections(kube: Kube, changes: Changes, volume: string, fieldSelector = ''): void {
+  kube.informer(kinds.volumeConnections, { fieldSelector, onChange: () => changes.notify(volume) }).start();
 }

@@ -164,9 +164,10 @@ function createInformer<T extends KubeObject>(
 
   return {
     start: () => {
-      unwatch = api.watch(kind, () => {
-        if (program.alive && position !== undefined) schedule(lagMs());
-        else if (!program.alive) unwatch?.();
+      unwatch = api.watch(kind, ({ before, after }) => {
+        if (!program.alive) return unwatch?.();
+        const concerns = (before !== undefined && matches(before)) || (after !== undefined && matches(after));
+        if (concerns && position !== undefined) schedule(lagMs());
       });
       schedule(lagMs());
     },

@@ -76,6 +76,7 @@ const story = (shape: Partial<Shape> = {}): Schedule => {
       operators: 1,
       volatileCache: false,
       mode: 'block',
+      thinkMs: 400,
       teardown: false,
       ...shape,
     },
@@ -103,7 +104,7 @@ export async function search(options: ModelOptions): Promise<ModelResult> {
   const runWith = async (departures: readonly Departure[], choices: Choice[] | undefined): Promise<void> => {
     const from = (departures.at(-1)?.at ?? -1) + 1;
     let next = 0;
-    const worldOptions = { ...options.world, dice: middle, thinkMs: 400 };
+    const worldOptions = { ...options.world, dice: middle };
     const { violation, events } = await runSchedule(schedule, worldOptions, (world) => {
       world.scheduler.beforeEvent = (event, index) => {
         const departure = departures[next];

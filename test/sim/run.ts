@@ -14,7 +14,7 @@ export interface Outcome {
 }
 
 /** Time that the world is given to become healthy once all faults have ended, and to let go of everything. */
-const PATIENCE_MS = 240_000;
+const PATIENCE_MS = 150_000;
 const LOOK_MS = 500;
 
 /** @param prepare called with the world before anything happens in it */
@@ -128,8 +128,15 @@ async function comesToRest(world: World, { shape }: Schedule): Promise<void> {
   user.move('c1', true);
   const sinceMs = scheduler.now();
   if (!(await until('the volume recovers', () => notHealthy(world, sinceMs)))) return;
-  user.move('', true);
-  if (!(await until('the volume is detached', () => notDetached(world)))) return;
+  // A client that was too late with its lease is fenced, and its array is not clean: the next attachment makes it so.
+  for (let times = 0; times < 3; times += 1) {
+    user.move('', true);
+    if (!(await until('the volume is detached', () => notDetached(world)))) return;
+    if (world.volume()?.status?.attachment?.clean === true) break;
+    user.move('c1', true);
+    const againMs = scheduler.now();
+    if (!(await until('the volume recovers', () => notHealthy(world, againMs)))) return;
+  }
   const volume = world.volume();
   if (volume !== undefined) laws.atRest(volume);
   if (laws.violation() !== undefined || !shape.teardown) return;
@@ -150,7 +157,6 @@ function notHealthy(world: World, sinceMs: number): string | undefined {
 function notDetached(world: World): string | undefined {
   const { status } = world.volume() ?? {};
   if (status?.attachment?.node !== '') return `attached to ${status?.attachment?.node}: ${status?.message}`;
-  if (!status.attachment.clean) return 'not clean';
   return clientLeftovers(world) ?? storageLeftovers(world);
 }
 

@@ -17,6 +17,8 @@ export interface Shape {
   readonly volatileCache: boolean;
   /** How the pod uses the volume: as a device, or through a filesystem. */
   readonly mode: PodMode;
+  /** Pause of a pod between an answer and its next read or write. */
+  readonly thinkMs: number;
   /** The volume is deleted in the end, and nothing may be left. */
   readonly teardown: boolean;
 }
@@ -75,6 +77,7 @@ export function scheduleOf(seed: number): Schedule {
     operators: dice.pick([1, 1, 1, 2]),
     volatileCache: false,
     mode: 'block',
+    thinkMs: dice.pick([40, 200, 200, 600]),
     teardown: dice.oneIn(3),
   };
   const healMs = dice.pick([10_000, 20_000, 30_000]);
@@ -103,7 +106,7 @@ function step(dice: Dice, shape: Shape, healMs: number): Step {
     case 2:
       return { kind: 'kill', atMs, program: dice.pick(programs), afterTurns: dice.integer(20), downMs: forMs };
     case 3:
-      return { kind: 'pause', atMs, program: dice.pick(programs), forMs };
+      return { kind: 'pause', atMs, program: dice.pick(programs), forMs: Math.min(forMs, healMs - atMs) };
     case 4:
       return { kind: 'power', atMs, machines: [dice.pick(machines)], offMs: forMs };
     case 5: {

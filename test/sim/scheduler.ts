@@ -18,7 +18,7 @@ export interface Turns {
    * One effect of a program on the world: done at some later moment, in one piece. When the program has been killed before,
    * nothing is done; in either case of a kill the promise never settles.
    */
-  turn<T>(program: ProgramHandle, label: string, effect: () => T): Promise<T>;
+  turn<T>(program: ProgramHandle, label: string, effect: () => T | PromiseLike<T>): Promise<T>;
   timer(program: ProgramHandle, ms: number, label: string): Promise<void>;
 }
 
@@ -120,16 +120,23 @@ export function createScheduler(dice: Dice): Scheduler {
     onTurn: () => undefined,
     beforeEvent: undefined,
     pending: () => heap.filter(({ run, program }) => run !== undefined && program?.alive !== false).sort(inOrder),
-    turn: <T>(program: ProgramHandle, label: string, effect: () => T) =>
+    turn: <T>(program: ProgramHandle, label: string, effect: () => T | PromiseLike<T>) =>
       new Promise<T>((resolve, reject) => {
         if (!program.alive) return;
         after(program, effectMs(dice), label, () => {
           let settle: () => void;
           try {
-            const result = effect();
-            settle = () => resolve(result);
+            const result: T | PromiseLike<T> = effect();
+            if (isPromise(result)) {
+              // An effect that takes its time: nobody learns of its end once the program is dead.
+              result.then(
+                (value) => program.alive && resolve(value),
+                (error: unknown) => program.alive && reject(asError(error)),
+              );
+              settle = () => undefined;
+            } else settle = () => resolve(result);
           } catch (error) {
-            settle = () => reject(error instanceof Error ? error : new Error(String(error)));
+            settle = () => reject(asError(error));
           }
           scheduler.onTurn(program, label);
           if (program.alive) settle();
@@ -185,6 +192,11 @@ function before(a: Event, b: Event): boolean {
 }
 
 const isDead = ({ program }: Event): boolean => program?.alive === false;
+
+const isPromise = <T>(value: T | PromiseLike<T>): value is PromiseLike<T> =>
+  typeof value === 'object' && value !== null && 'then' in value;
+
+const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));
 
 const inOrder = (a: Event, b: Event): number => (before(a, b) ? -1 : 1);
 

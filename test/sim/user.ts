@@ -33,14 +33,14 @@ export interface UserOptions {
   readonly volume: string;
   readonly blocks: readonly number[];
   readonly history: Operation[];
-  readonly thinkMs?: number | undefined;
+  readonly thinkMs: number;
   /** An I/O error is nobody's fault: a disk of the only replica has failed. */
   readonly mayFail: boolean;
   /** For the history. */
   readonly say: (what: string) => void;
 }
 
-const LOOK_MS = 250;
+const LOOK_MS = 400;
 /** Pause after a call that failed. */
 const RETRY_MS = 600;
 /** How long a pod may take to end before it is killed, and how long the attacher waits for a node that says nothing. */
@@ -53,6 +53,8 @@ interface Published {
   readonly client: string;
   /** Undefined until the controller service has said so. */
   context: Readonly<Record<string, string>> | undefined;
+  /** Detaching has begun, and there is no way back: it is attached again only after that. */
+  leaving: boolean;
 }
 
 export function startUser(options: UserOptions): User {
@@ -78,16 +80,17 @@ export function startUser(options: UserOptions): User {
 
   const attach = async (): Promise<void> => {
     const { wanted, orderly, sinceMs } = state;
-    if (published !== undefined && published.client !== wanted) {
+    if (published !== undefined && (published.leaving || published.client !== wanted)) {
       const { client } = published;
       // Kubernetes waits for the node to unmount, and detaches by force when it has waited in vain.
       const waits = orderly ? 4 * GRACE_MS : 0;
-      if (staged.has(client) && scheduler.now() - sinceMs < waits) return;
+      if (!published.leaving && staged.has(client) && scheduler.now() - sinceMs < waits) return;
+      published.leaving = true;
       if ((await call(options.controller()?.unpublish(client))) !== undefined) published = undefined;
       return;
     }
     if (wanted === '' || published?.context !== undefined) return;
-    published ??= { client: wanted, context: undefined };
+    published ??= { client: wanted, context: undefined, leaving: false };
     const answer = await call(options.controller()?.publish(wanted));
     if (answer !== undefined && published.client === wanted) published.context = answer.value;
   };
@@ -133,7 +136,7 @@ function createKubelet(
       path: mode === 'block' ? devicePath(volume) : STAGING,
       blocks,
       readOneIn: 4,
-      ...(thinkMs === undefined ? {} : { thinkMs }),
+      thinkMs,
       nextValue: () => laws.nextValue(),
       history,
       onAcknowledge: (write) => {
@@ -153,7 +156,7 @@ function createKubelet(
       laws.broken('no user sees an error', `the pod on ${client} got ${writer.errors} errors`);
     }
     if (writer?.alive === false) writer = undefined;
-    const mine = published?.client === client;
+    const mine = published?.client === client && !published.leaving;
     if (mine && state.wanted === client && published.context !== undefined) {
       if (writer !== undefined) return;
       staged.add(client);

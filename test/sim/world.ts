@@ -68,12 +68,10 @@ export interface WorldOptions {
   readonly diskErrors?: boolean;
   /** Default: from the seed. */
   readonly dice?: Dice;
-  /** Pause of a pod between two operations. */
-  readonly thinkMs?: number;
 }
 
 export function createWorld(seed: number, shape: Shape, options: WorldOptions = {}): World {
-  const { trace, thinkMs, mutation = {} } = options;
+  const { trace, mutation = {} } = options;
   const dice = options.dice ?? createDice(seed, 2);
   const scheduler = createScheduler(dice);
   const network = createNetwork(dice);
@@ -239,7 +237,7 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
     volume: VOLUME,
     blocks: BLOCKS,
     history,
-    thinkMs,
+    thinkMs: shape.thinkMs,
     mayFail: options.diskErrors ?? true,
     say: (what) => trace?.(scheduler.now(), 'kubernetes', what),
   });
