@@ -156,7 +156,7 @@ async function play(system: System, schedule: Schedule, options: PlayOptions): P
   }
   const report = reportOf(schedule.seed, results);
   say(`\n${summary(report)}\nreport: ${await writeJson(reportDir, 'chaos-report.json', report)}`);
-  return report.violations.length === 0 ? 0 : 1;
+  return report.violations === 0 ? 0 : 1;
 }
 
 /** After these the next round may begin. */

@@ -37,7 +37,8 @@ test('a report counts faults, spreads stalls by what happened, and names each vi
   expect(report).toEqual({
     seed: 7,
     rounds: 4,
-    violations: [{ round: 3, what: 'history', text: 'block 3' }],
+    violations: 1,
+    findings: [{ round: 3, what: 'history', text: 'block 3' }],
     faultsByKind: { 'kill operator': 3, move: 2 },
     stallMs: {
       'kill operator': { count: 2, p50: 100, p99: 300, max: 300 },

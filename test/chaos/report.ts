@@ -14,7 +14,8 @@ export interface Spread {
 export interface ChaosReport {
   readonly seed: number;
   readonly rounds: number;
-  readonly violations: readonly { readonly round: number; readonly what: string; readonly text: string }[];
+  readonly violations: number;
+  readonly findings: readonly { readonly round: number; readonly what: string; readonly text: string }[];
   readonly faultsByKind: Readonly<Record<string, number>>;
   /** By the kind of the fault when a round had one, else by the round's pattern: the longest time without an acknowledgement. */
   readonly stallMs: Readonly<Record<string, Spread>>;
@@ -37,12 +38,14 @@ export function reportOf(seed: number, results: readonly RoundResult[]): ChaosRe
     const label = labelOfRound(round);
     stalls.set(label, [...(stalls.get(label) ?? []), stallMs]);
   }
+  const findings = results.flatMap((result, index) =>
+    result.findings.map(({ what, text }) => ({ round: index + 1, what, text })),
+  );
   return {
     seed,
     rounds: results.length,
-    violations: results.flatMap(({ findings }, index) =>
-      findings.map(({ what, text }) => ({ round: index + 1, what, text })),
-    ),
+    violations: findings.length,
+    findings,
     faultsByKind: sorted(faults),
     stallMs: sorted(Object.fromEntries([...stalls].map(([label, values]) => [label, spread(values)]))),
     acknowledgedWrites: results.reduce((sum, { acknowledged }) => sum + acknowledged, 0),
@@ -57,7 +60,7 @@ export function summary(report: ChaosReport): string {
   const rows = Object.entries(report.stallMs).map(([label, { count, p50, p99, max }]) =>
     [label, count, seconds(p50), seconds(p99), seconds(max)].map(String),
   );
-  const violations = report.violations.map(({ round, what, text }) => `round ${round}: ${what}: ${text}`);
+  const findings = report.findings.map(({ round, what, text }) => `round ${round}: ${what}: ${text}`);
   return [
     table(['what happened in a round', 'rounds', 'stall p50', 'p99', 'max'], rows),
     '',
@@ -66,8 +69,8 @@ export function summary(report: ChaosReport): string {
       Object.entries(report.faultsByKind).map(([kind, count]) => [kind, String(count)]),
     ),
     '',
-    `${report.rounds} rounds, ${report.acknowledgedWrites} acknowledged writes, ${report.violations.length} violations`,
-    ...violations,
+    `${report.rounds} rounds, ${report.acknowledgedWrites} acknowledged writes, ${report.violations} violations`,
+    ...findings,
   ].join('\n');
 }
 
