@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
-import { initialOf, unloggedWrites, type Run } from '../history/log.ts';
+import { initialOf, onClock, unloggedWrites, type Run } from '../history/log.ts';
 import { readsOf } from '../history/check.ts';
-import type { Operation, Read, Write } from '../history/history.ts';
+import type { Operation, Read } from '../history/history.ts';
 import { LabError } from '../lab/errors.ts';
 import { shellQuote } from '../lab/vm/exec.ts';
 import type { Vm } from '../lab/vm/vm.ts';
@@ -215,7 +215,11 @@ export function createWorkload(system: System, note: (text: string) => void): Wo
     },
     history: async (final) => {
       const logs = await Promise.all(lab.clients.map((vm) => runsOf(vm)));
-      const runs = logs.flat().map((run) => onHostClock(run, started, gone));
+      const runs = logs.flat().map((run) => {
+        const offsetMs = started.find(({ first }) => first === run.first)?.clockOffsetMs ?? 0;
+        const startMs = run.startMs - offsetMs;
+        return onClock(run, offsetMs, gone.find(({ client, atMs }) => client === run.client && atMs > startMs)?.atMs);
+      });
       const logged = runs.flatMap(({ operations }) => operations);
       const now = Date.now();
       const dump = readsOf(final, 'at the end', now, now + 1);
@@ -230,22 +234,6 @@ export function createWorkload(system: System, note: (text: string) => void): Wo
       held.set(name, initialOf(values));
     },
   };
-}
-
-/** A run's times on the host's clock; what was under way when its client was fenced can't happen any later. */
-function onHostClock(run: Run, starts: readonly Start[], gone: readonly { client: string; atMs: number }[]): Run {
-  const offsetMs = starts.find(({ first }) => first === run.first)?.clockOffsetMs ?? 0;
-  const startMs = run.startMs - offsetMs;
-  const goneMs = gone.find((event) => event.client === run.client && event.atMs > startMs)?.atMs;
-  const operations = run.operations.map((operation): Operation => {
-    const invokedMs = operation.invokedMs - offsetMs;
-    if (operation.completedMs !== undefined)
-      return { ...operation, invokedMs, completedMs: operation.completedMs - offsetMs };
-    // One that was invoked after that is shown by the check of its acknowledgement, not here.
-    const bound = goneMs !== undefined && goneMs > invokedMs ? { goneMs } : {};
-    return { ...(operation as Write), invokedMs, ...bound };
-  });
-  return { ...run, startMs, operations };
 }
 
 /** CSI calls on a node, one after the other. One process for all: Node's start is what takes long in a guest. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { BLOCK_BYTES, fillBlock, readBlock } from './block.ts';
-import { acksOfRuns, dirtyBytes, initialOf, longestStallMs, parseLog, unloggedWrites, verify } from './log.ts';
+import { acksOfRuns, dirtyBytes, initialOf, longestStallMs, onClock, parseLog, unloggedWrites, verify } from './log.ts';
 import { readsOf } from './check.ts';
 
 describe('a block', () => {
@@ -46,6 +46,14 @@ describe('the log', () => {
   test('tells of an error', () => {
     expect(parseLog(`${LOG}\nerror EIO w 6 5000;\n`)).toMatchObject([{ end: { code: 'EIO', block: 6, ms: 5000 } }]);
   });
+});
+
+test('a run on the clock of another machine, and what was under way when its client was fenced', () => {
+  const [run] = parseLog(LOG);
+  const { startMs, operations } = onClock(run as NonNullable<typeof run>, 90, 3130);
+  expect(startMs).toBe(0);
+  expect(operations[0]).toMatchObject({ value: 1, invokedMs: 10, completedMs: 20.5 });
+  expect(operations.at(-1)).toEqual({ kind: 'write', client: 'c1', value: 4, block: 6, invokedMs: 3125, goneMs: 3130 });
 });
 
 describe('a volume against the log', () => {

@@ -77,6 +77,23 @@ function note(run: OpenRun, op: string, what: { value: number; block: number }, 
 }
 
 /**
+ * A run with its times on another clock.
+ * @param offsetMs how far the writer's clock was before that one
+ * @param goneMs on that clock: since when the client is known to write no more, so that what was under way can't come later
+ */
+export function onClock(run: Run, offsetMs: number, goneMs?: number): Run {
+  const operations = run.operations.map((operation): Operation => {
+    const invokedMs = operation.invokedMs - offsetMs;
+    if (operation.completedMs !== undefined)
+      return { ...operation, invokedMs, completedMs: operation.completedMs - offsetMs };
+    // What is invoked after that has no bound here: if it was acknowledged, that shows by itself.
+    const bound = goneMs !== undefined && goneMs > invokedMs ? { goneMs } : {};
+    return { ...operation, invokedMs, ...bound };
+  });
+  return { ...run, startMs: run.startMs - offsetMs, operations };
+}
+
+/**
  * The writes that a read saw but whose first line was lost with the machine: a virtio port hands a line to the host a moment
  * after the guest has written it. They can only be the next few of a writer that died.
  */
