@@ -1,0 +1,178 @@
+import { beforeEach, describe, expect, test } from '@jest/globals';
+import type { RecordStamp, ReplicatedVolume } from '../../../lib/api/index.ts';
+import { decodeLegHeader, LEG_SLOTS_BYTES, type LegHeader } from '../../../lib/host/leg-header.ts';
+import { silentLog } from '../../../lib/log.ts';
+import type { ExecuteContext } from './context.ts';
+import type { LegFacts } from './facts.ts';
+import { checkLegRecords, stampWithout, stayingLegs, writeLegRecords, type ReachableLeg } from './leg-records.ts';
+import { VolumeMemory } from './memory.ts';
+import { changeRecord } from './record.ts';
+
+const STAMP: RecordStamp = { lineage: 1, epoch: 3, generation: 5, inSync: ['v-a', 'v-b'] };
+
+let disks: Map<string, Buffer>;
+let writes: string[];
+let broken: Set<string>;
+let memory: VolumeMemory;
+let fresh: ReplicatedVolume;
+
+function leg(name: string, more: Partial<LegFacts> = {}): LegFacts {
+  const member = { device: name, slot: 0, state: new Set(['in_sync']) };
+  const valve = { name, device: name, devNo: '1:1', below: [] };
+  return { replica: `v-${name}`, uid: `uid-${name}`, nqn: name, recorded: true, member, valve, ...more } as LegFacts;
+}
+
+const faulty = (...state: string[]): Partial<LegFacts> => ({
+  member: { device: 'x', slot: 0, state: new Set(['faulty', ...state]) },
+});
+
+function volumeWith({ lineage, epoch, generation, inSync }: RecordStamp): ReplicatedVolume {
+  const attachment = { node: 'c1', hostNqn: '', epoch, clean: false };
+  const status = { lineage, recordGeneration: generation, inSync: [...inSync], attachment };
+  return { metadata: { name: 'v', resourceVersion: '1' }, spec: {}, status } as unknown as ReplicatedVolume;
+}
+
+function context(cached: RecordStamp = STAMP, legs: readonly LegFacts[] = []): ExecuteContext {
+  return {
+    memory,
+    volume: volumeWith(cached),
+    volumes: { get: () => Promise.resolve(fresh) },
+    connection: { spec: { volume: 'v', volumeUid: 'uid-v' } },
+    facts: { legTimeoutMs: 3000, legs },
+    log: silentLog,
+    ports: {
+      readDevice: (device: string) => Promise.resolve(disks.get(device)?.toString('latin1') ?? ''),
+      writeDevice: (device: string, offsetBytes: number, bytes: Buffer, timeoutMs: number) => {
+        writes.push(`${device} at ${offsetBytes}, ${timeoutMs} ms`);
+        if (broken.has(device)) return Promise.reject(new Error(`${device} does not answer`));
+        bytes.copy(disks.get(device) ?? Buffer.alloc(0), offsetBytes);
+        return Promise.resolve();
+      },
+    },
+  } as unknown as ExecuteContext;
+}
+
+const reach = (...legs: readonly LegFacts[]): ReachableLeg[] => legs.map((each) => ({ leg: each, device: each.nqn }));
+
+function header(device: string): LegHeader | undefined {
+  const decoded = decodeLegHeader(disks.get(device) ?? Buffer.alloc(0));
+  return decoded.state === 'record' ? decoded.header : undefined;
+}
+
+beforeEach(() => {
+  disks = new Map(['a', 'b', 'c'].map((name) => [name, Buffer.alloc(LEG_SLOTS_BYTES)]));
+  writes = [];
+  broken = new Set();
+  memory = new VolumeMemory();
+  fresh = volumeWith(STAMP);
+  for (const name of ['a', 'b', 'c']) {
+    memory.learn({ replica: `v-${name}`, uid: `uid-${name}`, nqn: name, address: '', port: 0 }, 0);
+  }
+});
+
+describe('writing the record to the legs', () => {
+  test('gives each its own header, in turn to two places, and never twice the same', async () => {
+    await writeLegRecords(context(), STAMP, reach(leg('a'), leg('b')));
+    await writeLegRecords(context(), STAMP, reach(leg('a'), leg('b')));
+    await writeLegRecords(context(), { ...STAMP, generation: 6 }, reach(leg('a')));
+    expect(writes).toEqual(['a at 0, 3000 ms', 'b at 0, 3000 ms', 'a at 4096, 3000 ms']);
+    expect(header('a')).toEqual({
+      ...STAMP,
+      generation: 6,
+      volume: 'v',
+      volumeUid: 'uid-v',
+      replica: 'v-a',
+      replicaUid: 'uid-a',
+    });
+    expect(header('b')).toMatchObject({ generation: 5, replica: 'v-b' });
+    expect(memory.recordGeneration).toBe(6);
+  });
+
+  test('fails when one leg can not be written, and looks at that leg again', async () => {
+    broken.add('b');
+    await expect(writeLegRecords(context(), STAMP, reach(leg('a'), leg('b')))).rejects.toThrow('b does not answer');
+    expect(header('a')).toBeDefined();
+    broken.clear();
+    await writeLegRecords(context(), STAMP, reach(leg('a'), leg('b')));
+    expect(header('b')).toMatchObject(STAMP);
+  });
+
+  test('a program that was started again goes on after what is there', async () => {
+    await writeLegRecords(context(), STAMP, reach(leg('a')));
+    memory = new VolumeMemory();
+    memory.learn({ replica: 'v-a', uid: 'uid-a', nqn: 'a', address: '', port: 0 }, 0);
+    await writeLegRecords(context(), { ...STAMP, generation: 6 }, reach(leg('a')));
+    expect(writes[1]).toBe('a at 4096, 3000 ms');
+  });
+});
+
+describe('before an array starts', () => {
+  test('legs that know the same or less are fine', async () => {
+    await writeLegRecords(context(), { ...STAMP, generation: 4, inSync: ['v-a'] }, reach(leg('a')));
+    await expect(checkLegRecords(context(), reach(leg('a'), leg('b')))).resolves.toBeUndefined();
+  });
+
+  test.each<[string, RecordStamp]>([
+    ['a later record', { ...STAMP, generation: 6, inSync: ['v-a'] }],
+    ['another record of the same number', { ...STAMP, inSync: ['v-a'] }],
+    ['a later lineage', { ...STAMP, lineage: 2, generation: 1 }],
+  ])('%s on one of them stops it', async (_what, stamp) => {
+    await writeLegRecords(context(), stamp, reach(leg('b')));
+    await expect(checkLegRecords(context(), reach(leg('a'), leg('b')))).rejects.toThrow(/^HF500: v-b knows .*recover/);
+  });
+
+  test('a cache that is behind does not', async () => {
+    await writeLegRecords(context(), { ...STAMP, generation: 6 }, reach(leg('a')));
+    fresh = volumeWith({ ...STAMP, generation: 6 });
+    await expect(checkLegRecords(context(), reach(leg('a')))).resolves.toBeUndefined();
+  });
+
+  test('a header that can not be read does', async () => {
+    disks.get('a')?.fill(7);
+    await expect(checkLegRecords(context(), reach(leg('a')))).rejects.toThrow('HF316');
+  });
+});
+
+describe('when a leg goes', () => {
+  test('the working in-sync members stay, and no other', () => {
+    const gone = leg('a');
+    const legs = [gone, leg('b'), leg('c', faulty()), leg('d', { recorded: false }), leg('e', faulty('blocked'))];
+    expect(stayingLegs(gone, context(STAMP, legs)).map(({ leg: each }) => each.nqn)).toEqual(['b']);
+  });
+
+  test('those that stay get the record as it is; unrecorded, the next number without all that are gone', () => {
+    const gone = leg('a');
+    const at = context({ ...STAMP, inSync: ['v-a', 'v-b', 'v-c'] }, [gone, leg('b'), leg('c', faulty())]);
+    expect(stampWithout(gone, volumeWith(STAMP), false, at)).toEqual(STAMP);
+    memory.recordGeneration = 7;
+    expect(stampWithout(gone, at.volume, true, at)).toEqual({ ...STAMP, generation: 8, inSync: ['v-b'] });
+  });
+});
+
+describe('the number of a record', () => {
+  const patches: { status: { recordGeneration?: number } }[] = [];
+  const volumes = {
+    get: () => Promise.resolve(fresh),
+    patch: (_name: string, patch: (typeof patches)[number]) => {
+      patches.push(patch);
+      return Promise.resolve(fresh);
+    },
+  } as never;
+  const change = async (
+    inSync: readonly string[],
+    clean?: boolean,
+    knownGeneration = 0,
+  ): Promise<number | undefined> => {
+    const wanted = { inSync, outOfSync: {}, ...(clean === undefined ? {} : { clean }) };
+    await changeRecord(volumes, fresh, { node: 'c1', epoch: 3 }, () => wanted, { knownGeneration });
+    return patches.at(-1)?.status.recordGeneration;
+  };
+
+  test('grows with the in-sync set and with each start, and is above what the legs know', async () => {
+    expect(await change(['v-a'])).toBe(6);
+    expect(await change(['v-b', 'v-a'])).toBeUndefined();
+    expect(await change(['v-a', 'v-b'], false)).toBe(6);
+    expect(await change(['v-a', 'v-b'], true)).toBeUndefined();
+    expect(await change(['v-b'], undefined, 11)).toBe(12);
+  });
+});
