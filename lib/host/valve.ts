@@ -13,7 +13,7 @@ export interface Valve {
   readonly device: string;
   /** `major:minor` of the valve itself. */
   readonly devNo: string;
-  /** Kernel names of the devices below it; empty when the namespace is gone. */
+  /** Kernel names of the devices below it, also of one that is gone; its name is not used again while the valve holds it. */
   readonly below: readonly string[];
 }
 

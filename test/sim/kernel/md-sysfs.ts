@@ -106,6 +106,7 @@ export async function writeMd(
 
 function bind(array: MdArray, device: ValveDevice | undefined): void {
   if (!device) throw errno('ENXIO', 'new_dev');
+  if (array.members.some((member) => member.dev === device)) throw errno('EEXIST', 'new_dev');
   if (device.claimed) throw errno('EBUSY', 'new_dev');
   device.claimed = true;
   array.members.push(new Member(device));

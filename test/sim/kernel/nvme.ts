@@ -299,6 +299,7 @@ export class NvmeHostKernel {
   /** Being deleted, and still to be seen. */
   readonly leaving = new Set<HostController>();
   private minors = 0;
+  private made = -1;
 
   constructor(world: KernelWorld, machine: string, boot: ProgramHandle) {
     this.world = world;
@@ -333,9 +334,8 @@ export class NvmeHostKernel {
         each.options.port === port,
     );
     if (same) throw errno('EALREADY', 'connect');
-    let number = 0;
-    while (this.controllers.has(`nvme${number}`)) number += 1;
-    const controller = new HostController(`nvme${number}`, options, this);
+    // A number is free again when nobody holds anything of it; here it is never used twice.
+    const controller = new HostController(`nvme${(this.made += 1)}`, options, this);
     // It has its name from the beginning, but is nowhere to be seen before it is live.
     this.controllers.set(controller.name, controller);
     return new Promise((resolve, reject) => {
@@ -348,10 +348,8 @@ export class NvmeHostKernel {
   }
 
   addHead(controller: HostController, sizeBytes: number): NamespaceHead {
-    let number = 1;
-    const base = `${controller.name}n`;
-    while (this.heads.has(`${base}${number}`)) number += 1;
-    const head = new NamespaceHead(`${base}${number}`, `259:${(this.minors += 1)}`, sizeBytes, controller);
+    const minor = (this.minors += 1);
+    const head = new NamespaceHead(`${controller.name}n${minor}`, `259:${minor}`, sizeBytes, controller);
     this.heads.set(head.name, head);
     return head;
   }

@@ -63,7 +63,8 @@ export class SysfsTree {
     if (path === '/sys/class/nvme') return [...this.nvme.controllers.keys()];
     const { thing, file } = this.find(path);
     if (thing instanceof MdArray && file === 'md') return listMd(thing);
-    if (thing && 'queues' in thing && file === 'slaves') return thing.path.controller ? [thing.path.name] : [];
+    // The link stays when the namespace is gone, and then leads nowhere.
+    if (thing && 'queues' in thing && file === 'slaves') return [thing.path.name];
     return [];
   }
 

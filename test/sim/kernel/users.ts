@@ -111,7 +111,8 @@ export class WriterProcess implements Writer, Process {
   private answered(block: number, ok: boolean): void {
     this.busy.delete(block);
     this.underWay -= 1;
-    if (!ok) {
+    // One that was killed is told nothing any more.
+    if (!ok && this.alive) {
       // A program that gets an error gives up: it can't know what is on the disk.
       this.errors += 1;
       this.alive = false;
