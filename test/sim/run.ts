@@ -24,7 +24,7 @@ export async function runSchedule(
   prepare: (world: World) => void = () => undefined,
 ): Promise<Outcome> {
   const diskErrors = schedule.steps.some((step) => step.kind === 'disk' && step.health === 'errors');
-  const world = createWorld(schedule.seed, schedule.shape, { diskErrors, ...options });
+  const world = createWorld(schedule.seed, schedule.shape, { ...options, diskErrors });
   prepare(world);
   const { scheduler, laws, history } = world;
   const isBroken = (): boolean => laws.violation() !== undefined;

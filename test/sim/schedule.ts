@@ -80,7 +80,7 @@ export function scheduleOf(seed: number): Schedule {
     thinkMs: dice.pick([40, 200, 200, 600]),
     teardown: dice.oneIn(3),
   };
-  const healMs = dice.pick([10_000, 20_000, 30_000]);
+  const healMs = dice.pick([8000, 14_000, 20_000]);
   const count = 1 + dice.integer(10);
   const steps = Array.from({ length: count }, () => step(dice, shape, healMs));
   steps.push({ kind: 'move', atMs: 1 + dice.integer(500), to: 'c1', orderly: true });

@@ -34,7 +34,9 @@ export interface UserOptions {
   readonly blocks: readonly number[];
   readonly history: Operation[];
   readonly thinkMs: number;
-  /** An I/O error is nobody's fault: a disk of the only replica has failed. */
+  /** Whether the client agent has killed a process. */
+  readonly wasKilled: (client: string, pid: number) => boolean;
+  /** Disks return errors: with one replica left, an error is for the user to see. */
   readonly mayFail: boolean;
   /** For the history. */
   readonly say: (what: string) => void;
@@ -127,10 +129,19 @@ function createKubelet(
   const client = kernel.machine;
   let writer: Writer | undefined;
   let pods = 0;
+  let isKilled = false;
+
+  /** An error without a death before it: the user has seen it, and may think that its write is not there. */
+  const checkErrors = (): void => {
+    if (writer === undefined || writer.errors === 0 || options.mayFail) return;
+    if (isKilled || options.wasKilled(client, writer.pid)) return;
+    laws.broken('a fenced client kills its users first', `the pod on ${client} got an I/O error while it lived`);
+  };
 
   const startPod = (context: Readonly<Record<string, string>>): void => {
     // The epoch under which it begins: what is acknowledged later must still be under this one.
     const epoch = options.api.volumes.rows.get(volume)?.status?.attachment?.epoch ?? Number(context[EPOCH_KEY]);
+    isKilled = false;
     writer = kernel.startWriter({
       name: `pod${(pods += 1)}@${client}`,
       path: mode === 'block' ? devicePath(volume) : STAGING,
@@ -152,9 +163,7 @@ function createKubelet(
       staged.delete(client);
       return;
     }
-    if (writer !== undefined && writer.errors > 0 && !options.mayFail) {
-      laws.broken('no user sees an error', `the pod on ${client} got ${writer.errors} errors`);
-    }
+    checkErrors();
     if (writer?.alive === false) writer = undefined;
     const mine = published?.client === client && !published.leaving;
     if (mine && state.wanted === client && published.context !== undefined) {
@@ -168,7 +177,10 @@ function createKubelet(
       // Without order nobody tells the pod: it goes on until its volume is taken from it.
       if (!state.orderly && scheduler.now() - state.sinceMs < 4 * GRACE_MS) return;
       if (scheduler.now() - state.sinceMs < GRACE_MS) writer.stop();
-      else writer.kill();
+      else {
+        isKilled = true;
+        writer.kill();
+      }
       return;
     }
     if (staged.has(client) && (await call(options.node(client)?.unstage())) !== undefined) staged.delete(client);

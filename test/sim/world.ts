@@ -1,4 +1,5 @@
 /** A whole world: an API server, machines with their kernels, and Holdfast's programs, each the real one over simulated ports. */
+import type { AgentPorts } from '../../csi-driver/node/agent/ports.ts';
 import { startAgent as startStorageAgent } from '../../storage-agent/agent.ts';
 import { startClientAgent } from '../../csi-driver/node/agent/agent.ts';
 import { kinds } from '../../lib/kube/client.ts';
@@ -64,7 +65,7 @@ export interface WorldOptions {
   readonly trace?: Trace | undefined;
   /** A bug given to the programs, for a test of the simulation itself. */
   readonly mutation?: Mutation;
-  /** Disks will return errors, so that a user may see one. Default true. */
+  /** Disks will return errors, so that a user may see one. */
   readonly diskErrors?: boolean;
   /** Default: from the seed. */
   readonly dice?: Dice;
@@ -124,6 +125,16 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
     const kube = kubeFor(kubeWorld, handle, place);
     return mutation.kube?.(kube, role, { scheduler, program: handle }) ?? kube;
   };
+  const killed = new Set<string>();
+  const portsOf = (kernel: ClientKernel, handle: ProgramHandle): AgentPorts => {
+    const ports = kernel.ports(handle);
+    const kill = (pid: number): void => {
+      killed.add(`${kernel.machine} ${pid}`);
+      ports.users.kill(pid);
+    };
+    const watched = { ...ports, users: { ...ports.users, kill } };
+    return mutation.clientPorts?.(watched) ?? watched;
+  };
   const services = new Map<string, ReturnType<typeof createService>>();
   const add = (name: string, place: string, start: Parameters<typeof createService>[3]): void => {
     services.set(name, createService(scheduler, name, place, start));
@@ -154,7 +165,7 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
         node: machine,
         namespace: NAMESPACE,
         leaseDurationMs: shape.leaseMs,
-        host: mutation.clientPorts?.(kernel.ports(handle)) ?? kernel.ports(handle),
+        host: portsOf(kernel, handle),
         recorder,
         log: logOf(handle.name),
       });
@@ -238,7 +249,8 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
     blocks: BLOCKS,
     history,
     thinkMs: shape.thinkMs,
-    mayFail: options.diskErrors ?? true,
+    wasKilled: (client, pid) => killed.has(`${client} ${pid}`),
+    mayFail: options.diskErrors ?? false,
     say: (what) => trace?.(scheduler.now(), 'kubernetes', what),
   });
 
