@@ -37,10 +37,11 @@ import { startUser } from './user.ts';
 export const VOLUME = 'pg';
 const NAMESPACE = 'holdfast-system';
 const WITNESS = 'holdfast-operator';
-const CAPACITY_BYTES = 2 ** 20;
+/** The simulated bitmaps have 48 chunks of 64 KiB at most. */
+const CAPACITY_BYTES = 3 * 2 ** 20;
 const POOL_BYTES = 2 ** 30;
-/** Two in one chunk of the bitmap, one in another. */
-const BLOCKS = [1, 2, 40] as const;
+/** Two in one chunk of the bitmap, the others in chunks of their own: enough that some are not written for a while. */
+const BLOCKS = [1, 2, 17, 40, 100, 180, 260, 340, 420, 500, 600, 700] as const;
 
 export interface World {
   readonly scheduler: Scheduler;
