@@ -187,11 +187,15 @@ export function createMd(sysfs: Sysfs): Md {
       await sysfs.writeAttribute(`${md}/sync_action`, 'frozen');
       try {
         const member = `${md}/dev-${options.device}`;
+        // In its place already: an earlier try was cut off before its last step, which follows.
+        if (parseSlot(sysfs.readAttribute(`${member}/slot`)) === options.slot) return;
         if (sysfs.readAttribute(`${member}/state`) === undefined)
           await sysfs.writeAttribute(`${md}/new_dev`, options.devNo);
         await sysfs.writeAttribute(`${member}/offset`, String(options.dataOffsetBytes / 512));
         await sysfs.writeAttribute(`${member}/size`, String(options.sizeBytes / 1024));
+        // Said either way: an earlier try may have said the other (kernel: md.c, state_store and recovery_start_store).
         if (options.kind === 'Bitmap') await sysfs.writeAttribute(`${member}/state`, 'insync');
+        else await sysfs.writeAttribute(`${member}/recovery_start`, '0');
         await sysfs.writeAttribute(`${member}/slot`, String(options.slot));
       } finally {
         await sysfs.writeAttribute(`${md}/sync_action`, 'idle');

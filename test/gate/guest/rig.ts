@@ -5,6 +5,7 @@ import { run } from '../../../lib/host/exec.ts';
 import { createMd } from '../../../lib/host/md.ts';
 import { createNvmeHost } from '../../../lib/host/nvme.ts';
 import { createConfigFs, createNvmet, preferredPortId } from '../../../lib/host/nvmet.ts';
+import { blockStatPath, parseBlockStat } from '../../../lib/host/sysfs.ts';
 import { createValves } from '../../../lib/host/valve.ts';
 import { numbersOn, readDevice, setBits } from './direct.ts';
 import { exec, sysfs } from './kill.ts';
@@ -26,7 +27,8 @@ const PORT = 4420;
 export const md = createMd(sysfs);
 export const nvme = createNvmeHost(sysfs);
 export const valves = createValves(sysfs, exec);
-const nvmet = createNvmet({ fs: createConfigFs(run), exec: run });
+const configFs = createConfigFs(run);
+const nvmet = createNvmet({ fs: configFs, exec: run });
 
 export const nqnOf = (leg: number): string => `${NQN}${leg}`;
 export const addressOf = (leg: number): string => `10.99.${leg}.1`;
@@ -115,24 +117,24 @@ export const fence = (leg: number): Promise<void> => nvmet.remove(nqnOf(leg));
 /** Cuts the controllers of a leg and refuses new ones; the port goes on answering. */
 export async function refuse(leg: number, how: 'host' | 'subsystem'): Promise<void> {
   const other = `${NQN}other`;
-  await run('mkdir', ['-p', `${CONFIG}/subsystems/${other}`]);
-  await run('bash', ['-c', `ln -sfn ${CONFIG}/subsystems/${other} ${portOf(leg)}/subsystems/${other}`]);
-  if (how === 'host') await run('rm', [`${CONFIG}/subsystems/${nqnOf(leg)}/allowed_hosts/${hostNqn()}`]);
-  await run('rm', [`${portOf(leg)}/subsystems/${nqnOf(leg)}`]);
+  await configFs.mkdir(`${CONFIG}/subsystems/${other}`);
+  await configFs.link(`${CONFIG}/subsystems/${other}`, `${portOf(leg)}/subsystems/${other}`);
+  if (how === 'host') await configFs.unlink(`${CONFIG}/subsystems/${nqnOf(leg)}/allowed_hosts/${hostNqn()}`);
+  await configFs.unlink(`${portOf(leg)}/subsystems/${nqnOf(leg)}`);
   if (how === 'host') await linkToPort(leg);
 }
 
 /** Undoes it. */
 export async function letIn(leg: number): Promise<void> {
-  const host = `${CONFIG}/hosts/${hostNqn()}`;
-  await run('ln', ['-sfn', host, `${CONFIG}/subsystems/${nqnOf(leg)}/allowed_hosts/${hostNqn()}`]);
+  const at = `${CONFIG}/subsystems/${nqnOf(leg)}/allowed_hosts/${hostNqn()}`;
+  await configFs.link(`${CONFIG}/hosts/${hostNqn()}`, at);
   await linkToPort(leg);
 }
 
 const CONFIG = '/sys/kernel/config/nvmet';
 const portOf = (leg: number): string => `${CONFIG}/ports/${preferredPortId({ ip: addressOf(leg), port: PORT })}`;
-const linkToPort = (leg: number): Promise<unknown> =>
-  run('ln', ['-sfn', `${CONFIG}/subsystems/${nqnOf(leg)}`, `${portOf(leg)}/subsystems/${nqnOf(leg)}`]);
+const linkToPort = (leg: number): Promise<void> =>
+  configFs.link(`${CONFIG}/subsystems/${nqnOf(leg)}`, `${portOf(leg)}/subsystems/${nqnOf(leg)}`);
 
 /** What the agent does for a leg that is reachable again: connects it, puts its namespace below the valve, uses the path. */
 export async function returned(leg: number, rig: Rig): Promise<void> {
@@ -272,10 +274,10 @@ export interface Rejoin {
 /** Puts a leg back, and waits until it is in sync. Gives the KiB that md wrote to it meanwhile. */
 export async function rejoin(leg: number, rig: Rig, { kind }: Rejoin): Promise<number> {
   const member = await freshMember(leg, rig);
-  const before = writtenKib(leg);
+  const before = writtenKib(member.device);
   await addMember(leg, rig, member, kind);
   await synced();
-  return writtenKib(leg) - before;
+  return writtenKib(member.device) - before;
 }
 
 export const addMember = (leg: number, rig: Rig, member: Device, kind: 'Bitmap' | 'Full'): Promise<void> =>
@@ -309,8 +311,12 @@ export const attribute = (name: string): string | undefined => sysfs.readAttribu
 export const setAttribute = (name: string, value: string): Promise<void> =>
   sysfs.writeAttribute(`${MD}/${name}`, value);
 
-const writtenKib = (leg: number): number =>
-  Number(readFileSync(`/sys/block/ram${leg}/stat`, 'utf8').trim().split(/\s+/)[6]) / 2;
+/** Requests that a device was given and has not ended. */
+export const inFlight = (device: string): number =>
+  parseBlockStat(sysfs.readAttribute(blockStatPath(device)) ?? '').inFlight;
+
+const writtenKib = (device: string): number =>
+  parseBlockStat(sysfs.readAttribute(blockStatPath(device)) ?? '').writtenBytes / 1024;
 
 export const deviceBytes = (): number => Number(sysfs.readAttribute(`/sys/block/${ARRAY}/size`)) * 512;
 

@@ -11,6 +11,11 @@ export interface AwayOptions {
 
 export interface OneLegAwayResult {
   readonly acknowledgedWhileAway: number;
+  /** Before anybody acts: the controller, whether the valve has given up its path, and where the leg's I/O waits. */
+  readonly controller: string | undefined;
+  readonly pathFailed: boolean | undefined;
+  readonly inNamespace: number;
+  readonly inValve: number;
   /** From the record to the next acknowledged write; undefined: not within 3 s, it took the end of the controller. */
   readonly releasedAfterMs: number | undefined;
   readonly afterDeleteMs: number | undefined;
@@ -29,6 +34,12 @@ export async function oneLegAway({ fastIoFailSeconds }: AwayOptions): Promise<On
     const before = writer.acks().length;
     await sleep(4000);
     const acknowledgedWhileAway = writer.acks().length - before;
+    const waiting = {
+      controller: gate.controllerOf(2)?.state,
+      pathFailed: (await gate.valves.status(gate.valveOf(2)))?.pathFailed,
+      inNamespace: gate.inFlight(gate.namespaceOf(2).device),
+      inValve: gate.inFlight(gate.memberOf(2, rig).device),
+    };
     const releasedAt = Date.now();
     await gate.release(2, rig);
     const sinceMs = async (from: number, timeoutMs: number): Promise<number | undefined> =>
@@ -45,7 +56,7 @@ export async function oneLegAway({ fastIoFailSeconds }: AwayOptions): Promise<On
       afterDeleteMs = await sinceMs(deletedAt, 20_000);
     }
     await writer.stop();
-    return { acknowledgedWhileAway, releasedAfterMs, afterDeleteMs };
+    return { acknowledgedWhileAway, ...waiting, releasedAfterMs, afterDeleteMs };
   } finally {
     await gate.tearDown(rig);
   }
