@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { verify } from '../history/log.ts';
@@ -127,6 +128,33 @@ describe('an API server that is restored from a backup', () => {
     await untilInSync(['rv-r0', 'rv-r1']);
     await startWriter(c2, WRITER);
     await waitForAck(c2, (acks) => acks[9]);
+  });
+});
+
+describe('holdfast check on a machine', () => {
+  const checkOn = async (vm: Vm): Promise<{ code: number; text: string }> => {
+    const kubeconfig = '/root/admin.kubeconfig';
+    await vm.writeFile(kubeconfig, await readFile(lab.controlPlane.kubeconfigPath, 'utf8'), 0o600);
+    const command = `node /opt/holdfast/holdfast.mjs check --node ${vm.name} --kubeconfig ${kubeconfig}`;
+    const { code, stdout, stderr } = await vm.exec(command, { check: false });
+    return { code, text: `${stdout}${stderr}` };
+  };
+
+  test('finds nothing where all is well', async () => {
+    for (const vm of [c2, await vmOf('rv-r0'), await vmOf('rv-r1')]) {
+      expect(await checkOn(vm)).toEqual({ code: 0, text: expect.stringContaining('all is well') });
+    }
+  });
+
+  test('finds what is left over, on a client and on a storage node', async () => {
+    await c2.exec('ln -s /dev/null /dev/holdfast/stray');
+    expect(await checkOn(c2)).toEqual({ code: 3, text: expect.stringContaining('/dev/holdfast/stray') });
+    await c2.exec('rm /dev/holdfast/stray');
+    const storage = await vmOf('rv-r0');
+    const nqn = 'nqn.2026-01.dev.holdfast:replica:99999999-0000-4000-8000-000000000000:aaaaaaaa';
+    await storage.exec(`mkdir /sys/kernel/config/nvmet/subsystems/${nqn}`);
+    expect(await checkOn(storage)).toEqual({ code: 1, text: expect.stringContaining(nqn) });
+    await storage.exec(`rmdir /sys/kernel/config/nvmet/subsystems/${nqn}`);
   });
 });
 
