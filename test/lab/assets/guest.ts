@@ -46,6 +46,7 @@ const guestDir = path.join(import.meta.dirname, '..', 'guest');
  */
 export async function guestAssets(cache: string, progress: Progress): Promise<GuestAssets> {
   const suite = kernelSuite();
+  const [recipe = '', ...otherKernel] = kernelRecipe(suite);
   const scripts = await Promise.all(
     ['init.sh', 'initramfs-init.sh', 'lvm.conf'].map(async (name) => await readFile(path.join(guestDir, name))),
   );
@@ -53,14 +54,7 @@ export async function guestAssets(cache: string, progress: Progress): Promise<Gu
     cache,
     {
       kind: 'guest',
-      key: keyOf([
-        '2',
-        kernelRecipe,
-        JSON.stringify(PACKAGES),
-        nodeBinary().version,
-        ...scripts,
-        ...(suite === BACKPORTS ? [] : [suite]),
-      ]),
+      key: keyOf(['2', recipe, JSON.stringify(PACKAGES), nodeBinary().version, ...scripts, ...otherKernel]),
       needBytes: NEED_BYTES,
       build: async (target) => await build(target, suite, progress),
     },

@@ -62,8 +62,16 @@ export function kernelSuite(env: Readonly<Record<string, string | undefined>> = 
 /** Needed modules that some suites' kernels were never built with; only the suite that is the default must have all. */
 const MAY_LACK: readonly string[] = ['nvme-loop'];
 
+/** Modules that the initramfs loads before all others: those that later kernels have built in. */
+const EARLY_MODULES: Readonly<Record<string, readonly string[]>> = {
+  bookworm: ['virtio_pci', 'crc32c_generic', 'virtio_console'],
+};
+
 /** What decides the content: part of the cache key. */
-export const kernelRecipe = JSON.stringify({ BOOT_MODULES, NEEDED_MODULES, OTHER_MODULES });
+export const kernelRecipe = (suite: string): string[] => [
+  JSON.stringify({ BOOT_MODULES, NEEDED_MODULES, OTHER_MODULES }),
+  ...(suite === BACKPORTS ? [] : [suite, ...(EARLY_MODULES[suite] ?? [])]),
+];
 
 /**
  * Takes the ELF image out of a compressed kernel image: QEMU starts it directly (PVH), without the decompressor, which is
@@ -116,7 +124,8 @@ export async function installModules(kernel: UnpackedKernel, root: string): Prom
   const source = modulesFolder(kernel);
   await cp(source, path.join(full, 'lib/modules', release), { recursive: true });
   await run('depmod', ['-b', full, release]);
-  const boot = await moduleFiles(full, release, BOOT_MODULES, true);
+  const early = await moduleFiles(full, release, EARLY_MODULES[kernelSuite()] ?? [], false);
+  const boot = [...new Set([...early, ...(await moduleFiles(full, release, BOOT_MODULES, true))])];
   const mayLack = kernelSuite() === BACKPORTS ? [] : MAY_LACK;
   const needed = await moduleFiles(
     full,
