@@ -211,7 +211,12 @@ async function playConnected(client: KubeConnection, name: string, node: string,
     const gone = lost.map((leg) => [leg, { epoch, at, reason: 'no answer', bootId: 'b' }]);
     const patch = {
       metadata: { resourceVersion: metadata.resourceVersion },
-      status: { inSync, outOfSync: Object.fromEntries(gone), attachment: { clean: false } },
+      status: {
+        inSync,
+        recordGeneration: (status?.recordGeneration ?? 0) + 1,
+        outOfSync: Object.fromEntries(gone),
+        attachment: { clean: false },
+      },
     };
     const refused = await refusal(
       resource(client, kinds.replicatedVolumes).patch(name, patch, { subresource: 'status' }),
@@ -369,7 +374,7 @@ describe('the operator on a real API server', () => {
   test('a client that lost the volume can not record anything any more', async () => {
     const old = resource(c1, kinds.replicatedVolumes);
     // Without a resourceVersion: the operator may still be writing, and a conflict would hide the refusal.
-    const patch = { status: { inSync: ['pg-r0'] } };
+    const patch = { status: { inSync: ['pg-r0'], recordGeneration: 99 } };
     expect(await refusal(old.patch('pg', patch, { subresource: 'status' }))).toMatch('not attached to c1');
   });
 

@@ -58,6 +58,15 @@ describe('rules that an old state breaks', () => {
     expect(await refusal(write({ lineage: null }))).toContain('the lineage never falls');
   });
 
+  test('a change of the in-sync set is a new record', async () => {
+    await volumes().create(newVolume('counts'));
+    const write = async (change: object) => await volumes().patch('counts', { status: change }, status);
+    await write({ recordGeneration: 1, inSync: ['a', 'b'] });
+    await write({ inSync: ['b', 'a'] });
+    expect(await refusal(write({ inSync: ['a'] }))).toContain('recordGeneration grows with it');
+    await write({ inSync: ['a'], recordGeneration: 2 });
+  });
+
   test('a forced start needs the acceptance, and is not taken back', async () => {
     await volumes().create(newVolume('forced'));
     const ask = async (request: object | null) => await volumes().patch('forced', { spec: { forceStart: request } });

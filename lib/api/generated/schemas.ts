@@ -22,6 +22,10 @@ export const schemas = {
         message: 'the generation of the record never falls',
       },
       {
+        rule: '!has(oldSelf.status) || !has(oldSelf.status.recordGeneration) || !has(oldSelf.status.inSync) || (has(self.status) && has(self.status.inSync) && self.status.inSync == oldSelf.status.inSync) || (has(self.status) && has(self.status.recordGeneration) && self.status.recordGeneration > oldSelf.status.recordGeneration)',
+        message: 'a change of the in-sync set is a new record, and recordGeneration grows with it',
+      },
+      {
         rule: '!has(oldSelf.status) || !has(oldSelf.status.lineage) || (has(self.status) && has(self.status.lineage) && self.status.lineage >= oldSelf.status.lineage)',
         message: 'the lineage never falls',
       },
