@@ -11,7 +11,7 @@ test('a few hundred rounds hold every pattern and every fault, and each is short
   const { rounds } = generate(1, 400);
   expect(new Set(rounds.map(({ pattern }) => pattern)).size).toBe(8);
   expect(new Set(rounds.flatMap(({ steps }) => steps.map(({ fault }) => fault.kind))).size).toBe(16);
-  expect(Math.max(...rounds.map(lengthOfRound))).toBeLessThanOrEqual(41_000);
+  expect(Math.max(...rounds.map(lengthOfRound))).toBeLessThanOrEqual(60_000);
 });
 
 test('a schedule outlives a file', () => {

@@ -54,9 +54,9 @@ export interface Schedule {
   readonly rounds: readonly Round[];
 }
 
-/** Of the volumes of a chaos run. Short, so that healing happens within a round. */
+/** Of the volumes of a chaos run. Short, so that healing happens within a round; a busy machine needs some of it to begin. */
 export const LEG_TIMEOUT_MS = 3000;
-export const REPLICA_TIMEOUT_MS = 15_000;
+export const REPLICA_TIMEOUT_MS = 30_000;
 
 /** Rounds from a seed; the same seed gives the same first rounds, however many are asked for. */
 export function generate(seed: number, rounds: number): Schedule {
@@ -168,7 +168,7 @@ function length(dice: Random): number {
     case 1:
       return 300 + dice.integer(2400);
     case 2:
-      return 22 * SECOND + dice.integer(6 * SECOND);
+      return LEG_TIMEOUT_MS + REPLICA_TIMEOUT_MS + 2 * SECOND + dice.integer(6 * SECOND);
     default:
       return 4 * SECOND + dice.integer(8 * SECOND);
   }

@@ -48,8 +48,8 @@ export async function saveEvidence(system: System, dir: string, notes: readonly 
     await writeFile(path.join(dir, name), text);
   };
   await save('notes.txt', () => notes.join('\n'));
-  await save('operator.log', () => system.tail('operator'));
-  await save('csi-controller.log', () => system.tail('csi-controller'));
+  await save('operator.log', () => system.tail('operator', 2000));
+  await save('csi-controller.log', () => system.tail('csi-controller', 500));
   await save('objects.json', async () => {
     const lists = [
       system.volumes.list(),

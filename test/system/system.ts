@@ -43,7 +43,7 @@ export interface System {
   /** Memory (RSS) of each program in MiB, the highest of its instances. */
   rssMiB(): Promise<Record<'operator' | 'csiController' | 'clientAgent' | 'storageAgent', number>>;
   /** The end of a program's log. */
-  tail(program: 'operator' | 'csi-controller'): string;
+  tail(program: 'operator' | 'csi-controller', lines?: number): string;
   /** The log of the program that runs in a VM. */
   guestLog(vm: Vm): Promise<string>;
   stop(): Promise<void>;
@@ -162,7 +162,7 @@ export async function startSystem(lab: Lab, options: SystemOptions = {}): Promis
       ]);
       return { operator, csiController, clientAgent, storageAgent };
     },
-    tail: (program) => tailOfFile(logOf(program), 40),
+    tail: (program, lines = 40) => tailOfFile(logOf(program), lines),
     guestLog: async (vm) => (await vm.readFile(GUEST_LOG)).toString(),
     async stop() {
       await Promise.all([...host.values()].map((daemon) => daemon.kill()));
