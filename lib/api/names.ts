@@ -129,9 +129,12 @@ export function arrayName(volumeUid: string): string {
   return `${ARRAY_PREFIX}${volumeUid.replaceAll('-', '').slice(0, 12)}`;
 }
 
+/** Where the stable paths of volumes are. */
+export const DEVICE_DIR = '/dev/holdfast';
+
 /** The path of a volume's device, the same on every client and after every reconnect. */
 export function devicePath(volume: string): string {
-  return `/dev/holdfast/${volume}`;
+  return `${DEVICE_DIR}/${volume}`;
 }
 
 /** How the device-mapper names of our valves begin. */

@@ -38,6 +38,8 @@ export interface Valves {
    * @param path `major:minor` of a path that still works, to be cut; undefined when the kernel has given it up already
    */
   open(name: string, path: string | undefined): Promise<void>;
+  /** Lets I/O wait again while there is no path. */
+  close(name: string): Promise<void>;
   /** Uses a path again that the valve had given up. */
   reinstatePath(name: string, path: string): Promise<void>;
   /** Removes a valve. Fails when md still holds it. A valve that is gone is no error. */
@@ -73,6 +75,9 @@ export function createValves(sysfs: Sysfs, exec: Exec): Valves {
     async open(name, path) {
       await exec('dmsetup', ['message', name, '0', 'fail_if_no_path']);
       if (path !== undefined) await exec('dmsetup', ['message', name, '0', `fail_path ${path}`], { ok: [0, 1] });
+    },
+    async close(name) {
+      await exec('dmsetup', ['message', name, '0', 'queue_if_no_path']);
     },
     async reinstatePath(name, path) {
       await exec('dmsetup', ['message', name, '0', `reinstate_path ${path}`]);

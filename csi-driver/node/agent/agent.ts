@@ -1,5 +1,5 @@
 import type { ReplicatedVolume, VolumeConnection } from '../../../lib/api/index.ts';
-import { arrayName, ARRAY_PREFIX, clientLeaseName } from '../../../lib/api/names.ts';
+import { arrayName, ARRAY_PREFIX, clientLeaseName, devicePath } from '../../../lib/api/names.ts';
 import { sleep } from '../../../lib/clock.ts';
 import { kinds } from '../../../lib/kube/client.ts';
 import type { EventRecorder } from '../../../lib/kube/events.ts';
@@ -75,7 +75,7 @@ export async function startClientAgent(options: ClientAgentOptions): Promise<Cli
     });
     const done = loop.run().finally(() => {
       loops.delete(name);
-      if (!stopping) void removeStrays(knownLegs(), { ports: host, log });
+      if (!stopping) void removeStrays(known(), { ports: host, log });
       // A new connection of the same name may have appeared while the old one was being released.
       const next = connectionInformer.get(name);
       if (!stopping && next && next.metadata.uid !== object.metadata.uid) begin(next);
@@ -83,11 +83,16 @@ export async function startClientAgent(options: ClientAgentOptions): Promise<Cli
     loops.set(name, { loop, done });
   }
 
-  /** NVMe names of the legs that somebody on this node answers for. */
-  function knownLegs(): ReadonlySet<string> {
-    const listed = connectionInformer.list().flatMap(({ spec }) => spec.legs.map(({ nqn }) => nqn));
-    return new Set([...listed, ...[...loops.values()].flatMap(({ loop }) => loop.legs())]);
+  /** NVMe names of the legs, and paths of the volumes, that somebody on this node answers for. */
+  function known(): ReadonlySet<string> {
+    const listed = connectionInformer
+      .list()
+      .flatMap(({ spec }) => [devicePath(spec.volume), ...spec.legs.map(({ nqn }) => nqn)]);
+    const kept = [...loops].flatMap(([name, { loop }]) => [devicePath(volumeOf(name)), ...loop.legs()]);
+    return new Set([...listed, ...kept]);
   }
+
+  const volumeOf = (connection: string): string => connection.slice(0, -`.${node}`.length);
 
   const heartbeat = startHeartbeat({
     leases: kube.resource(kinds.leases, namespace),
@@ -114,7 +119,7 @@ export async function startClientAgent(options: ClientAgentOptions): Promise<Cli
       left = still;
       if (left.length > 0) await sleep(clock, FENCE_RETRY_MS);
     }
-    if (!stopping) await removeStrays(knownLegs(), { ports: host, log });
+    if (!stopping) await removeStrays(known(), { ports: host, log });
   }
   sweeping.catch((error: unknown) => log.error('sweep failed', { error: String(error) }));
 

@@ -1,10 +1,11 @@
 import { mkdir, rename, rm, symlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { DEVICE_DIR } from '../../../lib/api/names.ts';
 import { systemClock } from '../../../lib/clock.ts';
 import { run } from '../../../lib/host/exec.ts';
 import { createMd } from '../../../lib/host/md.ts';
 import { createNvmeHost } from '../../../lib/host/nvme.ts';
-import { hostSysfs, readAttribute, readLink } from '../../../lib/host/sysfs.ts';
+import { hostSysfs, listDirectory, readAttribute, readLink } from '../../../lib/host/sysfs.ts';
 import { createValves } from '../../../lib/host/valve.ts';
 import type { AgentPorts, DeviceLinks } from './ports.ts';
 import { createDeviceUsers } from './users.ts';
@@ -46,6 +47,11 @@ export function thisHost(): AgentPorts {
 }
 
 const links: DeviceLinks = {
+  // One that was cut off while it was being made has another name, and is overwritten by the next.
+  list: () =>
+    listDirectory(DEVICE_DIR)
+      .filter((name) => !name.endsWith('.new'))
+      .map((name) => `${DEVICE_DIR}/${name}`),
   read: readLink,
   async point(path, target) {
     await mkdir(dirname(path), { recursive: true });

@@ -280,7 +280,25 @@ describe('a leg that the API no longer lists', () => {
   });
 });
 
+// Found by the simulation: a drop writes to the legs that stay, and waited for one whose path nobody took up again.
+test('a leg that stays is mended before another one is dropped', () => {
+  const failed = leg('b', { pathFailed: true, quietMs: 100 });
+  const gone = leg('c', { recorded: false, controller: undefined, quietMs: 9000 });
+  const kinds = plan(facts({ legs: [leg('a'), failed, gone] })).actions.map(({ kind }) => kind);
+  expect(kinds.indexOf('ReinstatePath')).toBeGreaterThanOrEqual(0);
+  expect(kinds.indexOf('Drop')).toBeGreaterThan(kinds.indexOf('ReinstatePath'));
+});
+
 describe('releasing', () => {
+  // Found by the simulation: nobody mended a leg any more, so the users' writes waited in its valve for ever.
+  test('keeps its legs working as long as anybody may wait for them', () => {
+    const away = leg('b', { pathFailed: true, quietMs: 100 });
+    const actions = [{ kind: 'ReinstatePath', nqn: away.nqn }];
+    const releasing = { releasing: true, legs: [leg('a'), away] };
+    expect(plan(facts({ ...releasing, mountPoints: ['/mnt'] })).actions).toEqual(actions);
+    expect(plan(facts(releasing)).actions).toEqual([...actions, { kind: 'Stop' }]);
+  });
+
   test('waits for the unmount, then stops, disconnects, and says that it is done', () => {
     expect(plan(facts({ releasing: true, mountPoints: ['/mnt'] }))).toMatchObject({
       actions: [],

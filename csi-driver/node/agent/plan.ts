@@ -32,13 +32,20 @@ function planFence(facts: ConnectionFacts): Plan {
   };
 }
 
+/** What lets I/O that waits in the kernel come to an end. */
+const KEEPS_GOING = new Set<Action['kind']>(['Drop', 'MarkActive', 'Connect', 'SwapValve', 'ReinstatePath', 'Fence']);
+
 /** Given the connection is being deleted, when nobody has the device mounted, then stop in order and say so. */
 function planRelease(facts: ConnectionFacts): Plan {
   const phase = 'Releasing';
+  // Its users, and md itself when it stops, may wait for legs.
+  const kept = isRunning(facts) ? planRunning(facts).actions.filter(({ kind }) => KEEPS_GOING.has(kind)) : [];
   if (facts.mountPoints.length > 0) {
-    return { actions: [], phase, message: `waiting for the unmount of ${facts.mountPoints.join(', ')}` };
+    return { actions: kept, phase, message: `waiting for the unmount of ${facts.mountPoints.join(', ')}` };
   }
-  if (facts.array !== undefined) return { actions: [{ kind: 'Stop' }], phase, message: 'stopping the array' };
+  if (facts.array !== undefined) {
+    return { actions: [...kept, { kind: 'Stop' }], phase, message: 'stopping the array' };
+  }
   const connected = facts.legs.filter((leg) => leg.controller || leg.valve);
   if (connected.length > 0) {
     return {
@@ -109,6 +116,8 @@ function planRunning(facts: ConnectionFacts): Plan {
   const actions: Action[] = facts.linked ? [] : [{ kind: 'Link' }];
   const failing = facts.legs.filter((leg) => isFailing(leg, facts));
   const droppable = failing.filter((leg) => !leg.recorded || survivors(facts, leg).length > 0);
+  // Also those that can't be dropped: the array waits for them. First of all, as a drop writes to the legs that stay.
+  for (const leg of facts.legs) if (!droppable.includes(leg)) actions.push(...mend(leg));
   // One at a time: the next look decides with the record as it then stands. Those that hold I/O back come first, and of
   // them the recorded ones: the others can be let go only when every leg of the record carries it.
   const held = droppable.filter((leg) => !isReleased(leg));
@@ -121,8 +130,6 @@ function planRunning(facts: ConnectionFacts): Plan {
   const blocked = array.members.some((member) => member.state.has('blocked'));
   if (array.state === 'write-pending' && !blocked && failing.length === 0) actions.push({ kind: 'MarkActive' });
 
-  // Also those that can't be dropped: the array waits for them.
-  for (const leg of facts.legs) if (!droppable.includes(leg)) actions.push(...mend(leg));
   const joined = facts.legs.find((leg) => !leg.recorded && isProvenInSync(leg, facts));
   if (joined) actions.push({ kind: 'RecordJoined', nqn: joined.nqn });
   if (failing.length === 0) actions.push(...join(facts));

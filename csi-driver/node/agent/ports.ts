@@ -45,6 +45,8 @@ export interface DeviceUsers {
 
 /** The stable paths in /dev/holdfast. */
 export interface DeviceLinks {
+  /** The paths of all links. */
+  list(): string[];
   /** Where the link points, or undefined when there is none. */
   read(path: string): string | undefined;
   /** Points it elsewhere in one step, so that nobody ever finds it missing. */

@@ -4,6 +4,7 @@ import {
   devicePath,
   LEG_BITMAP_SECTOR,
   LEG_HEADER_BYTES,
+  valveName,
 } from '../../../lib/api/names.ts';
 import { stampOf } from '../../../lib/api/record-stamp.ts';
 import type { AssembleOptions } from '../../../lib/host/md.ts';
@@ -20,7 +21,11 @@ export async function assemble(action: Extract<Action, { kind: 'Assemble' }>, co
   const legs = action.nqns.map((nqn) => factsOf(nqn, context));
   if (facts.array) await md.stopArray(name);
   const members: AssembleOptions['members'][number][] = [];
-  for (const [slot, leg] of legs.entries()) members.push({ ...(await freshValve(leg, context)), slot });
+  for (const [slot, leg] of legs.entries()) {
+    members.push({ ...(await freshValve(leg, context)), slot });
+    // Until somebody can write, an error is better than to wait in the kernel for a leg that goes away meanwhile.
+    await ports.valves.open(valveName(leg.nqn), undefined);
+  }
   const sources = legs.map((leg, slot) => ({ leg, device: members[slot]?.device ?? '' }));
   await checkLegRecords(context, sources);
   await md.assembleReadOnly({
@@ -49,6 +54,7 @@ export async function assemble(action: Extract<Action, { kind: 'Assemble' }>, co
   });
   await writeLegRecords(context, stampOf(status), sources);
   context.memory.startedEpoch = connection.spec.epoch;
+  for (const leg of legs) await ports.valves.close(valveName(leg.nqn));
   await md.activate(name);
   await link(context);
   log.info('array started', { volume: connection.spec.volume, legs: started, resyncStart: action.resyncStart });
@@ -66,9 +72,41 @@ export async function stop(context: ExecuteContext): Promise<void> {
   const name = arrayName(connection.spec.volumeUid);
   const resynced = md.isResynced(name);
   const ran = facts.array !== undefined && !['inactive', 'readonly'].includes(facts.array.state);
-  await md.stopArray(name);
-  log.info('array stopped', { volume: connection.spec.volume, clean: ran && resynced });
-  if (ran && resynced) {
+  const complete = await stopInTime(name, context);
+  const clean = ran && resynced && complete;
+  log.info('array stopped', { volume: connection.spec.volume, clean });
+  if (clean) {
     await record(context, (status) => ({ inSync: status.inSync ?? [], outOfSync: {}, clean: true }));
   }
+}
+
+/**
+ * md clears the bits of the last writes before it stops, and that waits for a leg that is away. md has then made sure that
+ * nobody has the array open, and lets nobody in any more: an error can cost no acknowledged write.
+ * @returns whether every leg was there to the end
+ */
+async function stopInTime(name: string, { ports, facts, log }: ExecuteContext): Promise<boolean> {
+  const { md, valves, clock } = ports;
+  const closed = facts.legs.flatMap(({ valve }) => (valve ? [valve.name] : []));
+  let opening: Promise<void> | undefined;
+  const openAll = async (): Promise<void> => {
+    for (const valve of closed) await valves.open(valve, undefined);
+  };
+  const cancel = clock.setTimeout(() => {
+    log.warn('the array waits for a leg that is away; it is stopped without it', { array: name });
+    opening = openAll();
+    // Looked at below; md may still wait for long.
+    opening.catch(() => undefined);
+  }, facts.legTimeoutMs);
+  try {
+    await md.stopArray(name);
+  } catch (error) {
+    // It runs on.
+    if (opening) for (const valve of closed) await valves.close(valve);
+    throw error;
+  } finally {
+    cancel();
+  }
+  await opening;
+  return opening === undefined;
 }

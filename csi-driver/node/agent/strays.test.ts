@@ -8,7 +8,11 @@ const uid = (letter: string): string => `${letter.repeat(8)}-0000-4000-8000-0000
 const nqn = (letter: string): string => replicaNqn(uid(letter), '0123456789abcdef');
 
 /** A kernel with a controller and a valve per letter; those in upper case are members of a running array. */
-async function sweep(letters: string, known: readonly string[]): Promise<string[]> {
+async function sweep(
+  letters: string,
+  known: readonly string[],
+  links: Readonly<Record<string, string>> = {},
+): Promise<string[]> {
   const done: string[] = [];
   const legs = [...letters].map((letter, i) => ({
     nqn: nqn(letter.toLowerCase()),
@@ -34,9 +38,14 @@ async function sweep(letters: string, known: readonly string[]): Promise<string[
       listControllers: () => legs.map((leg) => ({ name: `nvme${leg.i}`, nqn: leg.nqn, state: 'live' })),
       deleteController: (name: string) => Promise.resolve(void done.push(`delete ${name}`)),
     },
+    links: {
+      list: () => Object.keys(links),
+      read: (path: string) => links[path],
+      remove: (path: string) => Promise.resolve(void done.push(`unlink ${path}`)),
+    },
   } as unknown as AgentPorts;
   const log = { info: () => undefined, warn: () => undefined } as unknown as Logger;
-  await removeStrays(new Set(known.map(nqn)), { ports, log });
+  await removeStrays(new Set([...known.map(nqn), '/dev/holdfast/known']), { ports, log });
   return done;
 }
 
@@ -46,4 +55,14 @@ test('what nobody answers for goes, the valve before its controller', async () =
 
 test('what is below a running array stays, although nobody lists it', async () => {
   expect(await sweep('aB', ['a'])).toEqual([]);
+});
+
+// Found by the simulation: an agent killed between the end of the array and that of its link left the link for ever.
+test("a link goes when its volume is nobody's and its array is gone", async () => {
+  const links = {
+    '/dev/holdfast/known': '/dev/md_hf_2',
+    '/dev/holdfast/runs': '/dev/md_hf_1',
+    '/dev/holdfast/left': '/dev/md_hf_2',
+  };
+  expect(await sweep('', [], links)).toEqual(['unlink /dev/holdfast/left']);
 });

@@ -3,15 +3,16 @@ import type { Logger } from '../../../lib/log.ts';
 import type { AgentPorts } from './ports.ts';
 
 /**
- * Takes away valves and controllers of legs that nobody on this node answers for: what an agent that was killed left of
- * replicas that have been replaced since. What is below a running array stays.
- * @param known NVMe names of the legs of all connections of this node
+ * Takes away valves, controllers and links that nobody on this node answers for: what an agent that was killed left of
+ * replicas that have been replaced, and of volumes that have gone elsewhere. What is below a running array stays, and so do
+ * links to one.
+ * @param known NVMe names of the legs of all connections of this node, and the paths of their volumes
  */
 export async function removeStrays(
   known: ReadonlySet<string>,
-  { ports, log }: { readonly ports: Pick<AgentPorts, 'md' | 'valves' | 'nvme'>; readonly log: Logger },
+  { ports, log }: { readonly ports: Pick<AgentPorts, 'md' | 'valves' | 'nvme' | 'links'>; readonly log: Logger },
 ): Promise<void> {
-  const { md, valves, nvme } = ports;
+  const { md, valves, nvme, links } = ports;
   const members = new Set(
     md.list(ARRAY_PREFIX).flatMap((name) => md.readArray(name)?.members.map(({ device }) => device) ?? []),
   );
@@ -34,5 +35,10 @@ export async function removeStrays(
   }
   for (const { name } of nvme.listControllers(isReplicaNqn).filter(({ nqn }) => isStray(nqn))) {
     await attempt(`controller ${name}`, () => nvme.deleteController(name));
+  }
+  const running = new Set(md.list(ARRAY_PREFIX).map((name) => `/dev/${name}`));
+  for (const path of links.list()) {
+    if (!known.has(path) && !running.has(links.read(path) ?? ''))
+      await attempt(`link ${path}`, () => links.remove(path));
   }
 }

@@ -12,6 +12,8 @@ import {
   namespaceOf,
   pathOf,
   remove,
+  SHAPE,
+  SIZE_BYTES,
   stateOf,
   synced,
   until,
@@ -20,7 +22,6 @@ import {
   type Stage,
 } from './stage.ts';
 import { LEG_HEADER_BYTES } from '../../../lib/api/names.ts';
-import { SIZE_BYTES } from './stage.ts';
 
 /** What was seen, by name, in order. The real kernel and the simulated one have to agree on all of it. */
 export type Seen = Record<string, unknown>;
@@ -272,6 +273,60 @@ async function lastLeg(stage: Stage): Promise<Seen> {
   return { before, asked, member: memberOf(stage, 1), state: stateOf(stage), after: write.result() ?? 'waits' };
 }
 
+/** Stopping clears the bits of the last writes, and so waits for a leg that is away, as long as that leg's valve is closed. */
+async function stopWhileCut(stage: Stage): Promise<Seen> {
+  await running(stage);
+  await stage.release();
+  await stage.cut(2, true);
+  await stage.sleep(NOTICED_MS);
+  let stopped = false;
+  const stopping = stage.md.stopArray(ARRAY).then(() => (stopped = true));
+  await stage.sleep(3000);
+  const waiting = { stopped, path: await pathOf(stage, 2) };
+  await stage.valves.open(valveOf(2), undefined);
+  await stopping;
+  return { waiting, stopped, left: stateOf(stage) };
+}
+
+/** Starting reads the bitmap from a leg, and waits for it in the same way; with the other leg's it would be content. */
+async function assembleWhileCut(stage: Stage): Promise<Seen> {
+  await stage.connect(1);
+  await stage.connect(2);
+  for (const leg of [1, 2]) await freshValve(stage, leg);
+  await stage.cut(2, true);
+  await stage.sleep(NOTICED_MS);
+  const members = [1, 2].map((leg) => stage.valves.list('gate-valve-').get(valveOf(leg)));
+  let started = false;
+  const starting = stage.md
+    .assembleReadOnly({
+      ...SHAPE,
+      resyncStart: 'none',
+      members: members.map((valve, slot) => ({ device: valve?.device ?? '', devNo: valve?.devNo ?? '', slot })),
+    })
+    .then(() => (started = true));
+  await stage.sleep(3000);
+  const waiting = { started, path: await pathOf(stage, 2) };
+  await stage.valves.open(valveOf(2), undefined);
+  const came = await until(stage, () => started);
+  if (came) await starting;
+  return { waiting, came, state: stateOf(stage) };
+}
+
+/** Of two legs whose bitmaps differ, one decides what is copied. */
+async function whichBitmap(stage: Stage): Promise<Seen> {
+  await running(stage);
+  await stage.release();
+  await stage.md.stopArray(ARRAY);
+  await stage.pokeBits(1, [3]);
+  await stage.pokeBits(2, [9]);
+  await stage.poke(2, chunk(3), 77);
+  await stage.poke(2, chunk(9), 78);
+  await assemble(stage, [1, 2], '0');
+  const back = await synced(stage);
+  await stage.sleep(SOON_MS);
+  return { back, differ: await differences(stage) };
+}
+
 /** What md answers when it is asked for something at the wrong time. */
 async function refusals(stage: Stage): Promise<Seen> {
   await running(stage);
@@ -342,6 +397,9 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   fenced: (stage) => fenced(stage, false),
   refused: (stage) => fenced(stage, true),
   lastLeg,
+  stopWhileCut,
+  assembleWhileCut,
+  whichBitmap,
   refusals,
   halfJoined,
 };

@@ -50,6 +50,16 @@ export const LEGS = [1, 2] as const;
 /** Of the volume's blocks, this many share a bit. */
 export const CHUNK_BLOCKS = bitmapChunkBytes(SIZE_BYTES) / 4096;
 
+/** The array's shape, as the client agent gives it. */
+export const SHAPE = {
+  name: ARRAY,
+  raidDisks: LEGS.length,
+  sizeBytes: SIZE_BYTES,
+  dataOffsetBytes: LEG_HEADER_BYTES,
+  bitmapSector: LEG_BITMAP_SECTOR,
+  bitmapChunkBytes: bitmapChunkBytes(SIZE_BYTES),
+} as const;
+
 export const valveOf = (leg: number): string => `gate-valve-${leg}`;
 const LOOK_MS = 50;
 
@@ -73,16 +83,7 @@ export async function assemble(
 ): Promise<void> {
   const members = [];
   for (const leg of legs) members.push({ ...(await freshValve(stage, leg)), slot: leg - 1 });
-  await stage.md.assembleReadOnly({
-    name: ARRAY,
-    raidDisks: LEGS.length,
-    sizeBytes: SIZE_BYTES,
-    dataOffsetBytes: LEG_HEADER_BYTES,
-    bitmapSector: LEG_BITMAP_SECTOR,
-    bitmapChunkBytes: bitmapChunkBytes(SIZE_BYTES),
-    resyncStart,
-    members,
-  });
+  await stage.md.assembleReadOnly({ ...SHAPE, resyncStart, members });
   await stage.md.activate(ARRAY);
 }
 

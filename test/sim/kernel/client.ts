@@ -184,6 +184,7 @@ function agentPorts(boot: Boot, program: ProgramHandle, bootId: string): AgentPo
         }),
     },
     links: {
+      list: () => [...links.keys()],
       read: (path) => links.get(path),
       point: (path, target) => turn(`ln ${target} ${path}`, () => void links.set(path, target)),
       remove: (path) => turn(`rm ${path}`, () => void links.delete(path)),

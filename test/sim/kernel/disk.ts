@@ -74,7 +74,7 @@ interface Waiting {
   readonly answer: Answer;
 }
 
-/** The disk below one logical volume: it serves one request after the other, each after a moment. */
+/** The disk below one logical volume: of the requests that wait it serves any, one at a time. Nothing orders them. */
 export class Disk {
   private readonly world: KernelWorld;
   private readonly boot: ProgramHandle;
@@ -104,7 +104,7 @@ export class Disk {
       this.busy = false;
       // A disk that has begun to hang keeps the request that it was working on.
       if (this.health === 'hangs') return;
-      const next = this.queue.shift();
+      const [next] = this.queue.splice(Math.floor(this.world.fraction() * this.queue.length), 1);
       if (next) this.run(next);
       this.serve();
     });
