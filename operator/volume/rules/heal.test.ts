@@ -95,6 +95,26 @@ describe('a replica is not replaced', () => {
   });
 });
 
+// A long copy meets a hiccup of the network: throwing it away for that would begin it anew for ever.
+describe('a replica whose copy stands still', () => {
+  const stalled = (forMs: number): WorldSketch => {
+    const sketch = lost(7_000_000, { replicas: [{}, { leg: 'Stalled' }] });
+    const object = factsOf(world(sketch), nowMs).connection;
+    const legs = object?.status?.legs?.map((leg) => ({ ...leg, since: ago(forMs) })) ?? [];
+    return { ...sketch, connection: { status: { ...object?.status, legs } } };
+  };
+
+  test('is waited for from then on, for replicaTimeout', () => {
+    const decision = heal(facts(stalled(1000)));
+    expect(decision.record).toBeUndefined();
+    expect(decision.lookAgainMs).toBe(599_000);
+  });
+
+  test('is replaced when it does not go on', () => {
+    expect(heal(facts(stalled(600_000))).record).toMatchObject({ kind: 'replace', leaving: ['v-r1'] });
+  });
+});
+
 describe('further failures', () => {
   // Given a heal whose new replica does not come in sync, When its own replicaTimeout passes, Then it is replaced, too
   test('the replacement fails as well', () => {

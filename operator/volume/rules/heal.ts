@@ -26,9 +26,18 @@ export function absences(facts: Facts): readonly Absence[] {
     .map((replica) => {
       const left = facts.status.outOfSync?.[replica.name]?.at;
       const sinceMs = Date.parse(left ?? replica.record.since ?? '') || 0;
-      const dueMs = isDoomed(replica) ? sinceMs : Math.max(earliestMs, sinceMs + facts.replicaTimeoutMs);
+      const awayMs = Math.max(sinceMs, stalledSinceMs(replica));
+      const dueMs = isDoomed(replica) ? sinceMs : Math.max(earliestMs, awayMs + facts.replicaTimeoutMs);
       return { replica, sinceMs, dueMs, syncing: replica.leg?.state === 'Syncing' && !isDoomed(replica) };
     });
+}
+
+/**
+ * Since when the copy to a replica stands still, or 0. It is a member of the array: it was there until then, and a copy of
+ * hours isn't thrown away for a hiccup of the network.
+ */
+function stalledSinceMs({ leg }: Replica): number {
+  return leg?.state === 'Stalled' ? Date.parse(leg.since ?? '') || 0 : 0;
 }
 
 /**
