@@ -1,12 +1,12 @@
 // Runs the simulation from the command line: `make sim`.
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { formatDuration } from '../lab/progress.ts';
-import type { BatchResult, Failure } from './batch.ts';
-import { runSeeds } from './batch.ts';
+import type { BatchResult, Failure, Task } from './batch.ts';
+import { runAll } from './batch.ts';
 import { historyOf } from './history-text.ts';
+import { knownBad } from './known-bad.ts';
 import { scheduleOf } from './schedule.ts';
 import { shrink } from './shrink.ts';
 
@@ -17,7 +17,7 @@ the laws of data safety. A failure prints its seed and a shrunk history; the sam
 
 options:
   --seeds N      schedules to run (default 2000)
-  --seed S       the first seed (default: from the clock); the seeds that once failed always run first
+  --seed S       the first seed (default: from the clock); what once failed (known-bad.json) always runs first
   --jobs N       processes (default 1)
   --replay S     run this seed alone and print its history
   --all          with --replay: the whole history, not its end
@@ -67,16 +67,16 @@ async function simulate(): Promise<void> {
   const count = whole('seeds', values.seeds, 0);
   const jobs = whole('jobs', values.jobs, 1);
   const first = values.seed === undefined ? Date.now() % 1_000_000_000 : whole('seed', values.seed, 0);
-  const known = JSON.parse(readFileSync(path.join(import.meta.dirname, 'known-bad.json'), 'utf8')) as {
-    readonly seed: number;
-  }[];
-  const seeds = [...known.map(({ seed }) => seed), ...Array.from({ length: count }, (_, i) => first + i)];
+  const tasks: Task[] = [
+    ...knownBad().map(({ schedule }) => schedule),
+    ...Array.from({ length: count }, (_, i) => first + i),
+  ];
   // Errors are many in this world, and nobody reads their stacks.
   Error.stackTraceLimit = 0;
   const startedMs = performance.now();
-  const progress = createProgress(seeds.length);
+  const progress = createProgress(tasks.length);
   const cpuBefore = process.cpuUsage();
-  const result = await runAll(seeds, jobs, progress.done);
+  const result = await runJobs(tasks, jobs, progress.done);
   const cpu = process.cpuUsage(cpuBefore);
   progress.end();
   const seconds = (performance.now() - startedMs) / 1000;
@@ -94,27 +94,28 @@ async function simulate(): Promise<void> {
     events: result.events,
     virtualHours: Math.round(result.virtualMs / 36_000) / 100,
     acknowledgedWrites: result.acknowledged,
-    failures: result.failures.map(({ seed, violation }) => ({ seed, law: violation.law })),
+    failures: result.failures.map(({ schedule, violation }) => ({ seed: schedule.seed, law: violation.law })),
   };
   mkdirSync('build', { recursive: true });
   writeFileSync('build/sim-report.json', `${JSON.stringify(report, undefined, 2)}\n`);
-  for (const { seed, violation } of result.failures.slice(0, SHOWN_FAILURES)) {
-    const schedule = scheduleOf(seed);
+  for (const { schedule, violation } of result.failures.slice(0, SHOWN_FAILURES)) {
     const small = values.shrink ? await shrink(schedule, violation.law) : schedule;
-    process.stderr.write(`\n${await historyOf(small)}\nreplay: node test/sim/main.ts --replay ${seed}\n`);
+    process.stderr.write(
+      `\n${await historyOf(small)}\nreplay: node test/sim/main.ts --replay ${schedule.seed}\nfor known-bad.json: ${JSON.stringify(small)}\n`,
+    );
   }
   if (values.output === 'json') process.stdout.write(`${JSON.stringify(report)}\n`);
   else process.stdout.write(table(report, result.failures));
   process.exitCode = result.failures.length > 0 ? 1 : 0;
 }
 
-async function runAll(
-  seeds: readonly number[],
+async function runJobs(
+  tasks: readonly Task[],
   jobs: number,
   onDone: (failure: Failure | undefined) => void,
 ): Promise<BatchResult> {
-  if (jobs === 1) return await runSeeds(seeds, onDone);
-  const shares = Array.from({ length: jobs }, (_, job) => seeds.filter((_seed, index) => index % jobs === job));
+  if (jobs === 1) return await runAll(tasks, onDone);
+  const shares = Array.from({ length: jobs }, (_, job) => tasks.filter((_task, index) => index % jobs === job));
   const results = await Promise.all(shares.map((share) => inWorker(share, onDone)));
   const sum = (pick: (result: BatchResult) => number): number => results.reduce((total, each) => total + pick(each), 0);
   return {
@@ -126,9 +127,9 @@ async function runAll(
   };
 }
 
-function inWorker(seeds: readonly number[], onDone: (failure: Failure | undefined) => void): Promise<BatchResult> {
+function inWorker(tasks: readonly Task[], onDone: (failure: Failure | undefined) => void): Promise<BatchResult> {
   return new Promise((resolve, reject) => {
-    const worker = new Worker(new URL('worker.ts', import.meta.url), { workerData: seeds });
+    const worker = new Worker(new URL('worker.ts', import.meta.url), { workerData: tasks });
     worker.on('message', (message: { readonly done?: Failure | null; readonly result?: BatchResult }) => {
       if (message.result === undefined) onDone(message.done ?? undefined);
       else resolve(message.result);
@@ -149,7 +150,7 @@ function createProgress(total: number): { done: (failure: Failure | undefined) =
       const nowMs = performance.now();
       if (failure !== undefined) {
         failed += 1;
-        process.stderr.write(`${live ? '\r\u001b[K' : ''}seed ${failure.seed}: ${failure.violation.law}\n`);
+        process.stderr.write(`${live ? '\r\u001b[K' : ''}seed ${failure.schedule.seed}: ${failure.violation.law}\n`);
       }
       if (nowMs - lastMs < (live ? 500 : 10_000)) return;
       lastMs = nowMs;
@@ -175,6 +176,6 @@ function table(report: Readonly<Record<string, unknown>>, failures: readonly Fai
   ];
   const width = Math.max(...rows.map(([name]) => name.length));
   const lines = rows.map(([name, value]) => `${name.padEnd(width)}  ${String(value).padStart(12)}`);
-  const seeds = failures.map(({ seed, violation }) => `seed ${seed}: ${violation.law}`);
+  const seeds = failures.map(({ schedule, violation }) => `seed ${schedule.seed}: ${violation.law}`);
   return `${[...lines, ...seeds].join('\n')}\n`;
 }

@@ -151,7 +151,7 @@ export async function search(options: ModelOptions): Promise<ModelResult> {
 function programOf({ program, label }: PendingEvent): string | undefined {
   const name = program?.name ?? label;
   if (name.startsWith(OPERATOR)) return OPERATOR;
-  const found = /^(?:agent |pod\d+@|kernel )?([cs]\d+)\b/.exec(name)?.[1];
+  const found = /^(?:agent |kernel of )?([cs]\d+)\b/.exec(name)?.[1];
   return found === undefined ? undefined : agentOf(found);
 }
 
@@ -160,8 +160,10 @@ const machineOf = (program: string): string | undefined => /[cs]\d+$/.exec(progr
 function departuresAt(at: number, event: PendingEvent): readonly Departure[] {
   const who = programOf(event) ?? '';
   const machine = machineOf(who);
-  // Renewals of leases are many and all alike.
-  if (/Lease|watches/.test(event.label)) return [];
+  // These are many and all alike.
+  if (/Lease|watches|keep-alive|^timer$/.test(event.label)) return [];
+  // A step of a kernel or a disk: no program of ours can be killed in it.
+  if (event.program?.name.startsWith('kernel') === true) return [{ at, kind: 'power', who: machine ?? '' }];
   return [
     { at, kind: 'kill', who },
     { at, kind: 'late', who },
