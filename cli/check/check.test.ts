@@ -43,6 +43,7 @@ const replica: VolumeReplica = {
     state: 'Active',
     hostNqn: hostNqn('c1'),
     epoch: 4,
+    drain: 0,
     lineage: 1,
   },
   status: { phase: 'Ready', fencedEpoch: 4 },
@@ -85,7 +86,7 @@ const lv = { name: logicalVolumeName(R0), group: 'hf-p', sizeBytes: 68 * MIB, ta
 const exported = {
   nqn: NQN,
   serial: '',
-  model: replicaModel(4),
+  model: replicaModel({ epoch: 4, drain: 0 }),
   allowAnyHost: false,
   allowedHosts: [hostNqn('c1')],
   namespaces: [],
@@ -159,7 +160,7 @@ describe('what a machine has', () => {
     ['no export', { ...storage, exports: [] }, objects, 'it is reported as exported, and it is not'],
     [
       'an export of before',
-      { ...storage, exports: [{ ...exported, model: replicaModel(3) }] },
+      { ...storage, exports: [{ ...exported, model: replicaModel({ epoch: 3, drain: 0 }) }] },
       objects,
       'its export is of "Holdfast epoch 3"',
     ],

@@ -95,8 +95,8 @@ function checkReplicaHere(replica: VolumeReplica, facts: NodeFacts): Finding[] {
     findings.push(
       error(object, `it is exported to ${standing.allowedHosts.join(', ') || 'nobody'}, and nobody may have it`),
     );
-  else if (standing.model !== replicaModel(spec.epoch)) {
-    findings.push(error(object, `its export is of "${standing.model}", its object of epoch ${spec.epoch}`));
+  else if (standing.model !== replicaModel(spec)) {
+    findings.push(error(object, `its export is of "${standing.model}", its object of "${replicaModel(spec)}"`));
   } else if (standing.allowAnyHost || standing.allowedHosts.some((host) => host !== spec.hostNqn)) {
     const hosts = standing.allowAnyHost ? 'every host' : standing.allowedHosts.join(', ');
     findings.push(error(object, `it admits ${hosts}, and ${spec.hostNqn} alone may have it`));

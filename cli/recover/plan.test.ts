@@ -54,6 +54,7 @@ function replica(
       state: 'Active',
       hostNqn: '',
       epoch,
+      drain: 0,
       lineage: 1,
       ...(adopt && { adopt }),
     },

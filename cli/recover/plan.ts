@@ -216,6 +216,7 @@ function adoption(
     state: 'Active',
     hostNqn: '',
     epoch,
+    drain: 0,
     lineage: inSync.includes(copy.name) ? best.lineage : copy.lineage,
     adopt: copy.uids,
   };

@@ -71,9 +71,33 @@ export function replicaSerial(replicaUid: string): string {
   return replicaUid.replaceAll('-', '').slice(0, 20);
 }
 
-/** Model of a replica's subsystem; it tells the attachment epoch to whoever runs `nvme list`. */
-export function replicaModel(epoch: number): string {
-  return `Holdfast epoch ${epoch}`;
+/** What an export was made for: both are fences, and an export of an earlier one of either is wrong. */
+export interface ExportMark {
+  /** The attachment epoch. */
+  readonly epoch: number;
+  /** How often a client has asked that all I/O before it be ended (docs/adr/0020); it never falls. */
+  readonly drain: number;
+}
+
+/**
+ * Model of a replica's subsystem; it tells to whoever runs `nvme list` what the export was made for. NVMe has room for 40
+ * characters. Drain 0 is not told: so it was before there were any, and exports outlive the agents that made them.
+ */
+export function replicaModel({ epoch, drain }: ExportMark): string {
+  return drain === 0 ? `Holdfast epoch ${epoch}` : `Holdfast epoch ${epoch} drain ${drain}`;
+}
+
+const MODEL = /^Holdfast epoch (\d+)(?: drain (\d+))?$/;
+
+/** What a subsystem was made for, or undefined for one that is half made. */
+export function markOfModel(model: string): ExportMark | undefined {
+  const match = MODEL.exec(model);
+  return match === null ? undefined : { epoch: Number(match[1]), drain: Number(match[2] ?? 0) };
+}
+
+/** Whether a mark is an earlier one (negative), the same (0), or a later one: the epoch counts first. */
+export function compareMarks(a: ExportMark, b: ExportMark): number {
+  return a.epoch === b.epoch ? a.drain - b.drain : a.epoch - b.epoch;
 }
 
 /** NVMe host name of a client node. */

@@ -28,6 +28,8 @@ export type Action =
       readonly hostNqn: string;
       readonly epoch: number;
     }
+  /** The client asks that all I/O on the replica that came before be proved to have ended. */
+  | { readonly kind: 'setDrain'; readonly name: string; readonly uid: string; readonly drain: number }
   /** The replica's data is of this lineage, by the record. */
   | { readonly kind: 'setLineage'; readonly name: string; readonly uid: string; readonly lineage: number }
   | { readonly kind: 'orphanReplica'; readonly name: string; readonly uid: string; readonly why: string }
@@ -135,6 +137,12 @@ export function actionEvent(action: Action): PlannedEvent | undefined {
           action.hostNqn === ''
             ? `closing ${action.name} to every host, epoch ${action.epoch}`
             : `opening ${action.name} to ${action.hostNqn} alone, epoch ${action.epoch}`,
+      };
+    case 'setDrain':
+      return {
+        type: 'Normal',
+        reason: 'Draining',
+        message: `${action.name} is to prove that its I/O from before drain ${action.drain} has ended`,
       };
     case 'setLineage':
       return {

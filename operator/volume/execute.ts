@@ -123,6 +123,8 @@ function isDone(action: Action, fresh: Fresh): boolean {
       const spec = replica(action.uid)?.spec;
       return spec?.epoch === action.epoch && spec.hostNqn === action.hostNqn;
     }
+    case 'setDrain':
+      return (replica(action.uid)?.spec.drain ?? 0) >= action.drain;
     case 'setLineage':
       return (replica(action.uid)?.spec.lineage ?? 0) >= action.lineage;
     case 'orphanReplica':
@@ -176,6 +178,9 @@ async function perform(action: Action, fresh: Fresh, stores: Stores): Promise<Re
         metadata: { uid: action.uid },
         spec: { hostNqn: action.hostNqn, epoch: action.epoch },
       });
+      return undefined;
+    case 'setDrain':
+      await stores.replicas.patch(action.name, { metadata: { uid: action.uid }, spec: { drain: action.drain } });
       return undefined;
     case 'setLineage':
       await stores.replicas.patch(action.name, { metadata: { uid: action.uid }, spec: { lineage: action.lineage } });

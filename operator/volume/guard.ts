@@ -189,6 +189,18 @@ export function objectToAction(action: Action, fresh: Fresh): Objection {
       );
     case 'setAccess':
       return objectToAccess(action, fresh);
+    case 'setDrain': {
+      const replica = fresh.replicas.find(({ metadata }) => metadata.uid === action.uid);
+      const connection = fresh.connections.find(
+        ({ spec }) => spec.node === status.attachment?.node && spec.epoch === status.attachment?.epoch,
+      );
+      const asked = connection?.status?.legs?.find((leg) => leg.replica === action.name)?.drain ?? 0;
+      return firstOf(
+        [replica !== undefined && isOwn(replica, volume), 'the replica is gone'],
+        [action.drain > (replica?.spec.drain ?? 0), 'the drain of a replica only grows'],
+        [action.drain <= asked, 'the client that has the volume has not asked for it'],
+      );
+    }
     case 'setLineage':
       return firstOf(
         [inSync.includes(action.name), 'only what is in sync is of the lineage of the volume'],
@@ -295,11 +307,12 @@ function legsFenced(
     const object = find(fresh, leg.replica);
     const confirmed = object?.spec.epoch === epoch && (object.status?.fencedEpoch ?? -1) >= epoch;
     const isKnown = known.some((other) => sameJson(other, leg));
+    if ((leg.drained ?? 0) > (object?.status?.drained ?? 0) && !isKnown) return true;
     return !members.includes(leg.replica) || object?.metadata.uid !== leg.uid || !(confirmed || isKnown);
   });
   return [
     loose.length === 0,
-    `${loose.map(({ replica }) => replica).join(', ')} has not confirmed that hosts before epoch ${epoch} are gone`,
+    `${loose.map(({ replica }) => replica).join(', ')} has not confirmed that hosts before epoch ${epoch} are gone, or its drain`,
   ];
 }
 

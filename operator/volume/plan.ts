@@ -13,6 +13,7 @@ import { connect } from './rules/connection.ts';
 import { hold, hasConflict } from './rules/conflict.ts';
 import { createReplicas, initialise, replaceUnborn } from './rules/create.ts';
 import { deleteVolume, holdVolume, isHeld } from './rules/delete.ts';
+import { drain } from './rules/drain.ts';
 import { fence, release, released, sweepConnections } from './rules/detach.ts';
 import { forceStart, setLineages } from './rules/force-start.ts';
 import { grow, heal } from './rules/heal.ts';
@@ -34,6 +35,7 @@ export const rules: readonly Rule[] = [
   released,
   fence,
   attach,
+  drain,
   connect,
   sweepConnections,
   heal,

@@ -1,4 +1,4 @@
-import { logicalVolumeTags } from '../../lib/api/index.ts';
+import { compareMarks, logicalVolumeTags } from '../../lib/api/index.ts';
 import type { LvmVolume } from '../../lib/host/lvm.ts';
 import { orphanRefusal, type Action } from './plan.ts';
 import { ERASED_TAG, type RecordFacts, type ReplicaFacts } from './world.ts';
@@ -34,6 +34,7 @@ export function guard(action: Action, planned: ReplicaFacts, fresh: FreshFacts):
       if (replica.epoch !== planned.epoch || replica.hostNqn !== planned.hostNqn) {
         return `the epoch moved from ${planned.epoch} to ${replica.epoch}`;
       }
+      if (replica.drain !== planned.drain) return `drain moved from ${planned.drain} to ${replica.drain}`;
       return undefined;
     case 'adopt-volume': {
       const { adoptable } = fresh;
@@ -88,8 +89,8 @@ export function guard(action: Action, planned: ReplicaFacts, fresh: FreshFacts):
 function guardFence(planned: ReplicaFacts, replica: ReplicaFacts, record: RecordFacts): Refusal {
   if (replica.state === 'Orphan') return guardOrphan(replica, record);
   if (planned.state === 'Orphan') return 'it is no orphan';
-  // A newer epoch than planned needs the fence just as well; an older one would mean that the plan knew more.
-  return replica.epoch < planned.epoch ? 'what was read is older than what was planned on' : undefined;
+  // A newer epoch or drain than planned needs the fence just as well; an older one would mean that the plan knew more.
+  return compareMarks(replica, planned) < 0 ? 'what was read is older than what was planned on' : undefined;
 }
 
 function guardOrphan(replica: ReplicaFacts, record: RecordFacts): Refusal {

@@ -34,6 +34,7 @@ export function replicaFacts(object: VolumeReplica): ReplicaFacts {
     state: spec.state,
     hostNqn: spec.hostNqn,
     epoch: spec.epoch,
+    drain: spec.drain,
     lineage: spec.lineage,
     adopt: spec.adopt,
     deleting: metadata.deletionTimestamp !== undefined,

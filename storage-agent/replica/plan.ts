@@ -1,18 +1,21 @@
 import {
+  compareMarks,
   describeStamp,
   legSizeBytes,
   logicalVolumeName,
   logicalVolumeTags,
+  markOfModel,
   replicaModel,
   replicaSerial,
   standingOf,
   THIN_POOL_NAME,
   type ErrorCode,
+  type ExportMark,
 } from '../../lib/api/index.ts';
 import type { ExportSpec, Listener } from '../../lib/host/nvmet.ts';
 import type { TagChange } from '../../lib/host/lvm.ts';
 import { adoptionChange, contradiction, epochChange, identityOf, labelChange, labelTags } from './identity.ts';
-import { allocatedBytes, epochOfModel, ERASED_TAG, type ReplicaWorld } from './world.ts';
+import { allocatedBytes, ERASED_TAG, type ReplicaWorld } from './world.ts';
 
 /** One effect on this node or on the replica's object. Each may be done again after a crash at any point in it. */
 export type Action =
@@ -67,6 +70,8 @@ export interface StatusIntent {
   readonly message: string;
   /** The export (or its absence) is right: the epoch may be reported as fenced. */
   readonly fencedEpoch?: number;
+  /** ... and so may the drain: no I/O of a time before it is left. */
+  readonly drained?: number;
   /** The disk knows better than the object or the record: neither exported nor reported as fenced. */
   readonly conflict?: boolean;
 }
@@ -114,10 +119,11 @@ export function planFencingFirst(world: ExportWorld): Plan | undefined {
 function isRight(world: FencingWorld): boolean {
   const { subsystem, replica, devicePath } = world;
   const namespace = subsystem?.namespaces[0];
-  if (subsystem === undefined || namespace === undefined) return false;
+  const mark = subsystem && markOfModel(subsystem.model);
+  if (subsystem === undefined || namespace === undefined || mark === undefined) return false;
   return (
     replica.hostNqn !== '' &&
-    epochOfModel(subsystem.model) === replica.epoch &&
+    compareMarks(mark, replica) === 0 &&
     !subsystem.allowAnyHost &&
     subsystem.allowedHosts.length === 1 &&
     subsystem.allowedHosts[0] === replica.hostNqn &&
@@ -129,16 +135,16 @@ function isRight(world: FencingWorld): boolean {
   );
 }
 
-/** Given a former export, When the epoch or host changed, Then it goes and is proved to be gone, before anything else. */
+/** Given a former export, When epoch, host or drain changed, Then it goes and is proved to be gone, before anything else. */
 function planFencing(world: FencingWorld): Plan | undefined {
   const { replica, subsystem, presence, nqn, inUse } = world;
   if (subsystem !== undefined && !isRight(world)) {
-    const standing = epochOfModel(subsystem.model);
-    if (standing !== undefined && standing > replica.epoch) {
+    const standing = markOfModel(subsystem.model);
+    if (standing !== undefined && compareMarks(standing, replica) > 0) {
       // A newer object is on its way, or the API server has forgotten it; the client that has it goes on meanwhile.
-      return conflict(`the object says epoch ${replica.epoch}, and epoch ${standing} is exported`);
+      return conflict(`the object says ${describeMark(replica)}, and ${describeMark(standing)} is exported`);
     }
-    const why = standing === undefined ? 'a half-made export' : `the export of epoch ${standing}`;
+    const why = standing === undefined ? 'a half-made export' : `the export of ${describeMark(standing)}`;
     return act({ kind: 'fence', nqn, why }, 'Pending', `removing ${why}`);
   }
   // Without debugfs the open count of the volume is the proof: a live namespace keeps its device open.
@@ -151,6 +157,9 @@ function planFencing(world: FencingWorld): Plan | undefined {
   }
   return undefined;
 }
+
+const describeMark = ({ epoch, drain }: ExportMark): string =>
+  drain === 0 ? `epoch ${epoch}` : `epoch ${epoch}, drain ${drain}`;
 
 function planActive(world: ReplicaWorld): Plan {
   return planFencing(world) ?? planFormer(world) ?? planVolume(world) ?? planLabels(world) ?? planExport(world);
@@ -284,6 +293,7 @@ function ready(world: ReplicaWorld): Plan {
   const status: StatusIntent = {
     phase: 'Ready',
     fencedEpoch: replica.epoch,
+    drained: replica.drain,
     ...(deleted === undefined ? { message: host } : { code: 'HF310', message: deleted }),
   };
   return { next: 'rest', status, again: true };
@@ -298,7 +308,7 @@ function planExport(world: ReplicaWorld): Plan {
     const spec: ExportSpec = {
       nqn,
       serial: replicaSerial(replica.uid),
-      model: replicaModel(replica.epoch),
+      model: replicaModel(replica),
       uuid: replica.uid,
       devicePath,
       hostNqn: replica.hostNqn,

@@ -78,8 +78,8 @@ export function createReplicaLoop(ports: Ports, volumes: VolumeCache): ReplicaLo
   const isOutdated = async (seen: ReplicaFacts): Promise<boolean> => {
     const object = await ports.api.readReplica(seen.name);
     if (object === undefined || object.metadata.uid !== seen.uid) return true;
-    const { epoch, hostNqn, lineage } = object.spec;
-    return epoch !== seen.epoch || hostNqn !== seen.hostNqn || lineage !== seen.lineage;
+    const { epoch, drain, hostNqn, lineage } = object.spec;
+    return epoch !== seen.epoch || drain !== seen.drain || hostNqn !== seen.hostNqn || lineage !== seen.lineage;
   };
 
   const carryOut = async (replica: ReplicaFacts, action: Action): Promise<{ requeueAfterMs?: number } | undefined> => {

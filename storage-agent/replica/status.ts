@@ -47,12 +47,14 @@ export function nextStatus(
     conditions: consistent(world, intent, kept.conditions, now),
   };
   if (intent.fencedEpoch === undefined) return status;
+  const drained = Math.max(intent.drained ?? 0, kept.drained ?? 0);
   const listener = world.listeners[0];
   return {
     ...status,
     nqn: world.nqn,
     bootId,
     fencedEpoch: Math.max(intent.fencedEpoch, kept.fencedEpoch ?? 0),
+    ...(drained === 0 ? {} : { drained }),
     ...(listener === undefined ? {} : { address: listener.ip, port: listener.port }),
   };
 }
@@ -98,7 +100,7 @@ export function isWorthWriting(
   after: VolumeReplicaStatus,
   sinceUsageMs: number,
 ): boolean {
-  const keys = ['phase', 'message', 'nqn', 'address', 'port', 'fencedEpoch', 'bootId'] as const;
+  const keys = ['phase', 'message', 'nqn', 'address', 'port', 'fencedEpoch', 'drained', 'bootId'] as const;
   if (keys.some((key) => before?.[key] !== after[key])) return true;
   if (!isDeepStrictEqual(before?.disk, after.disk)) return true;
   if (!isDeepStrictEqual(before?.conditions ?? [], after.conditions)) return true;

@@ -15,6 +15,7 @@ export interface ReplicaFacts {
   readonly state: 'Active' | 'Orphan';
   readonly hostNqn: string;
   readonly epoch: number;
+  readonly drain: number;
   readonly lineage: number;
   /** The logical volume that it takes over: made for an object that is lost. */
   readonly adopt: { readonly replicaUid: string; readonly volumeUid: string } | undefined;
@@ -99,12 +100,4 @@ export function allocatedTag(bytes: number): string {
 export function allocatedBytes(tags: readonly string[]): number {
   const marks = tags.filter((tag) => tag.startsWith(ALLOCATED)).map((tag) => Number(tag.slice(ALLOCATED.length)));
   return Math.max(0, ...marks.filter((bytes) => Number.isSafeInteger(bytes)));
-}
-
-const MODEL = /^Holdfast epoch (\d+)$/;
-
-/** The epoch that a subsystem was made for, or undefined for one that is half made. */
-export function epochOfModel(model: string): number | undefined {
-  const match = MODEL.exec(model);
-  return match === null ? undefined : Number(match[1]);
 }

@@ -47,6 +47,7 @@ export function volumeReplica(spec: Partial<VolumeReplica['spec']> = {}): Volume
       state: 'Active',
       hostNqn: '',
       epoch: 0,
+      drain: 0,
       lineage: 1,
       ...spec,
     },

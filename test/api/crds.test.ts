@@ -190,6 +190,16 @@ describe('rules of a VolumeReplica', () => {
     expect((await spec({ epoch: 2, hostNqn: '' })).spec.epoch).toBe(2);
   });
 
+  test('drain never falls', async () => {
+    const { metadata } = await replicas().create(newReplica(fresh('vr')));
+    const spec = async (change: object) => await replicas().patch(metadata.name, { spec: change });
+    expect(metadata && (await replicas().get(metadata.name))?.spec.drain).toBe(0);
+    await spec({ drain: 2 });
+    expect(await refusal(spec({ drain: 1 }))).toContain('drain never falls');
+    expect(await refusal(spec({ drain: null }))).toContain('drain never falls');
+    expect((await spec({ drain: 3, epoch: 1 })).spec.drain).toBe(3);
+  });
+
   test('an orphan never becomes active again, and the size only grows', async () => {
     const { metadata } = await replicas().create(newReplica(fresh('vr')));
     const spec = async (change: object) => await replicas().patch(metadata.name, { spec: change });
@@ -210,6 +220,17 @@ describe('rules of a VolumeConnection and a StorageNode', () => {
     }
     expect(await refusal(spec({ epoch: 2 }))).toContain('the epoch never falls');
     expect((await spec({ epoch: 4 })).spec.epoch).toBe(4);
+  });
+
+  test('what a client asks to be drained never falls, while the leg is listed', async () => {
+    const { metadata } = await connections().create(newConnection(fresh('vc'), { epoch: 3 }));
+    const legs = async (...legs: object[]) =>
+      await connections().patch(metadata.name, { status: { legs } }, { subresource: 'status' });
+    await legs({ replica: 'v-r0', state: 'InSync' }, { replica: 'v-r1', state: 'Connecting', drain: 2 });
+    const before = { replica: 'v-r1', state: 'Connecting' };
+    expect(await refusal(legs({ ...before, drain: 1 }))).toContain('drain never falls');
+    expect(await refusal(legs(before))).toContain('drain never falls');
+    await legs({ ...before, drain: 3 });
   });
 
   test('a pool has either devices or a volume group', async () => {

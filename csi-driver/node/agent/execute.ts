@@ -41,6 +41,8 @@ export async function execute(action: Action, context: ExecuteContext): Promise<
       return context.ports.md.activate(arrayName(context.connection.spec.volumeUid));
     case 'Drop':
       return drop(action, context);
+    case 'AskDrain':
+      return askDrain(action.nqn, context);
     case 'RemoveMember':
       return removeLeg(factsOf(action.nqn, context), context);
     case 'Join':
@@ -102,12 +104,21 @@ async function drop(action: Extract<Action, { kind: 'Drop' }>, context: ExecuteC
     const releasedAt = new Date(clock.now()).toISOString();
     if (action.record) memory.lastDrop = { replica: leg.replica, detectedAt, recordedAt, releasedAt };
   }
+  askDrain(leg.nqn, context);
   trace.sync = undefined;
   if (leg.member?.state.has('faulty') || leg.pathErred) trace.holdOff(clock.monotonicMs());
   log.warn('leg dropped', { leg: leg.replica, reason: action.reason, recorded: action.record });
   context.event('Warning', 'LegDropped', `${leg.replica}: ${action.reason}`);
   const controller = leg.controller;
   if (controller) await inBackground(action.nqn, context, () => ports.nvme.deleteController(controller.name));
+}
+
+/** The request goes out with the status; the member stays in the array, as the witness, until it has been accepted. */
+function askDrain(nqn: string, { connection, memory }: ExecuteContext): void {
+  const wanted = connection.spec.legs.find((leg) => leg.nqn === nqn);
+  if (!wanted) return;
+  memory.askDrain(wanted);
+  memory.leg(nqn).drainAsked = true;
 }
 
 async function removeLeg(leg: LegFacts, { connection, ports }: ExecuteContext): Promise<void> {
@@ -121,6 +132,7 @@ async function join(action: Extract<Action, { kind: 'Join' }>, context: ExecuteC
   const { connection, memory, log, ports } = context;
   const { sizeBytes, volumeUid } = connection.spec;
   const leg = factsOf(action.nqn, context);
+  memory.leg(action.nqn).drainAsked = false;
   const valve = await freshValve(leg, context);
   const dirtyBytes = action.sync === 'Full' ? sizeBytes : await dirtyBytesOf(context);
   const legStat = readBlockStat(ports.sysfs, valve.device);

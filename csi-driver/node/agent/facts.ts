@@ -31,6 +31,10 @@ export interface LegFacts {
   readonly quietMs: number;
   /** For how long it has worked without a pause. */
   readonly goodForMs: number;
+  /** Its storage node has proved that what this node sent it earlier, by a controller that is gone, has ended. */
+  readonly drained: boolean;
+  /** It has left the array, and the API server knows that it waits for a drain of its own since then. */
+  readonly drainAsked: boolean;
   /** A connect or disconnect of this leg is under way. */
   readonly busy: boolean;
   /** It may not join before this long has passed (it failed a moment ago). */
@@ -52,6 +56,8 @@ export interface ConnectionFacts {
   readonly dropSlowAfterMs: number | undefined;
   /** For how long the API server could not be reached to record something; 0 while it answers. */
   readonly unrecordableForMs: number;
+  /** The API server knows this boot of ours and every drain that we wait for. */
+  readonly told: boolean;
   readonly raidDisks: number;
   /** The array was stopped in order the last time, so the in-sync legs are identical. */
   readonly clean: boolean;
@@ -77,6 +83,8 @@ export type Action =
   | { readonly kind: 'Link' }
   | { readonly kind: 'MarkActive' }
   | { readonly kind: 'Drop'; readonly nqn: string; readonly record: boolean; readonly reason: string }
+  /** Has the leg's storage node prove that what the leg was sent has ended. */
+  | { readonly kind: 'AskDrain'; readonly nqn: string }
   | { readonly kind: 'RemoveMember'; readonly nqn: string }
   | { readonly kind: 'Join'; readonly nqn: string; readonly slot: number; readonly sync: 'Bitmap' | 'Full' }
   | { readonly kind: 'RecordJoined'; readonly nqn: string }

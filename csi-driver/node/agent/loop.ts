@@ -248,7 +248,8 @@ export class VolumeLoop {
     if (!due || this.publishing) return;
     this.publishing = this.deps.connections
       .patch(this.name, { status: replacing(this.published, status) }, { subresource: 'status' })
-      .then(() => {
+      .then((accepted) => {
+        this.connection = newer(this.connection, accepted);
         this.published = status;
         this.publishedAtMs = nowMs;
         this.memory.unrecordableSinceMs = undefined;

@@ -1,4 +1,5 @@
 import type { DecodedLeg } from '../../../lib/host/leg-header.ts';
+import type { VolumeConnection } from '../../../lib/api/index.ts';
 import { LegTracker } from './tracker.ts';
 
 export interface LegIdentity {
@@ -35,6 +36,8 @@ export class LegMemory implements LegIdentity {
   pathErred = false;
   reinstateNotBeforeMs = 0;
   joinNotBeforeMs = 0;
+  /** It has left the array, and what it was sent is to be drained before it may join again: asked for since then. */
+  drainAsked = false;
   sync: RunningSync | undefined;
   /** What the header in front of the leg's data holds, as far as this process knows. */
   header: DecodedLeg | undefined;
@@ -89,6 +92,8 @@ export interface LastSync {
   readonly copiedBytes: number;
 }
 
+type ConnectionLeg = VolumeConnection['spec']['legs'][number];
+
 /** What the agent remembers of one volume while it is connected. */
 export class VolumeMemory {
   startingSinceMs: number | undefined;
@@ -102,8 +107,14 @@ export class VolumeMemory {
   /** The highest number of a record that this process has put on a leg. */
   recordGeneration = 0;
   lastSync: LastSync | undefined;
+  /** The array has been seen to run, by this process or (by its report) by one before it. */
+  hasRun: boolean | undefined;
   lastError: string | undefined;
   private readonly byNqn = new Map<string, LegMemory>();
+  /** By replica, the drain that was asked for last. */
+  private readonly drains = new Map<string, number>();
+  /** The replicas for which this process has asked. */
+  private readonly drainsOfOurs = new Set<string>();
 
   legs(): readonly LegMemory[] {
     return [...this.byNqn.values()];
@@ -123,6 +134,28 @@ export class VolumeMemory {
     }
     known.address = leg.address;
     known.port = leg.port;
+  }
+
+  /** The drain that the replica's leg waits for; undefined: none was ever asked for. */
+  drain(replica: string): number | undefined {
+    return this.drains.get(replica);
+  }
+
+  /**
+   * What a process before this one has asked for still stands. Where its request is news, it may be older than ours, and
+   * was perhaps answered before what ours is about: then ours is made anew, above it.
+   */
+  recallDrains(legs: readonly { readonly replica: string; readonly drain?: number }[]): void {
+    for (const { replica, drain = 0 } of legs) {
+      if (drain <= (this.drains.get(replica) ?? 0)) continue;
+      this.drains.set(replica, this.drainsOfOurs.has(replica) ? drain + 1 : drain);
+    }
+  }
+
+  /** From now on the leg waits until its storage node proves that everything it was sent before has ended. */
+  askDrain({ replica, drained = 0 }: Pick<ConnectionLeg, 'replica' | 'drained'>): void {
+    this.drains.set(replica, Math.max(this.drains.get(replica) ?? 0, drained) + 1);
+    this.drainsOfOurs.add(replica);
   }
 
   forget(nqn: string): void {

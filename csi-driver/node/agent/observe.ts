@@ -57,6 +57,8 @@ export async function observe(input: ObserveInput): Promise<ConnectionFacts> {
   const inSync = status?.inSync ?? [];
   const releasing = connection.metadata.deletionTimestamp !== undefined;
   for (const leg of spec.legs) memory.learn(leg, nowMs);
+  const running = array !== undefined && !['inactive', 'readonly'].includes(array.state);
+  rememberDrains(connection, memory, bootId, running);
   for (const leg of unknownMembers(input, array)) memory.learn(leg, nowMs);
   forgetRetired(input);
   const legs = await Promise.all(
@@ -70,9 +72,11 @@ export async function observe(input: ObserveInput): Promise<ConnectionFacts> {
       }),
     ),
   );
+  // Nobody is late before the first of them may be used.
+  const sources = legs.filter((leg) => leg.desired && leg.recorded);
+  const waitsForDrain = sources.length > 0 && sources.every((leg) => !leg.drained);
   const devNo = releasing ? ports.md.deviceNumber(name) : undefined;
-  const running = array !== undefined && !['inactive', 'readonly'].includes(array.state);
-  if (running) memory.startingSinceMs = undefined;
+  if (running || waitsForDrain) memory.startingSinceMs = undefined;
   else memory.startingSinceMs ??= nowMs;
   return {
     grant:
@@ -82,10 +86,11 @@ export async function observe(input: ObserveInput): Promise<ConnectionFacts> {
     continueAfterMs: policyDelayMs('onControlPlaneLoss', spec.onControlPlaneLoss),
     dropSlowAfterMs: policyDelayMs('onSlowLeg', spec.onSlowLeg),
     unrecordableForMs: memory.unrecordableSinceMs === undefined ? 0 : nowMs - memory.unrecordableSinceMs,
+    told: isTold(connection, memory, bootId),
     raidDisks: spec.raidDisks,
     clean: status?.attachment?.clean ?? false,
     array,
-    startingForMs: running ? 0 : nowMs - (memory.startingSinceMs ?? nowMs),
+    startingForMs: running || waitsForDrain ? 0 : nowMs - (memory.startingSinceMs ?? nowMs),
     // Only a release asks for them.
     mountPoints: devNo !== undefined ? await ports.users.mountPoints(devNo) : [],
     linked: ports.links.read(devicePath(spec.volume)) === `/dev/${name}`,
@@ -124,6 +129,37 @@ function unknownMembers({ connection, volume, host, memory }: ObserveInput, arra
     const uid = replicaUidOfNqn(nqn) ?? '';
     const replica = listed.find((leg) => leg.uid === uid)?.replica ?? (unlisted.length === 1 ? unlisted[0] : undefined);
     return [{ replica: replica ?? uid, uid, nqn, address: '', port: 0 }];
+  });
+}
+
+/**
+ * Whatever was sent to a leg under this epoch by an array that is gone (another boot of this node, or an array that was
+ * stopped) may still be on its way to that leg's disk. So before the next start every leg is drained.
+ */
+function rememberDrains(
+  { metadata, spec, status }: VolumeConnection,
+  memory: VolumeMemory,
+  bootId: string,
+  running: boolean,
+): void {
+  memory.recallDrains(status?.legs ?? []);
+  if (memory.hasRun === undefined) {
+    const isOther = status?.bootId !== undefined && status.bootId !== bootId;
+    memory.hasRun = isOther || status?.epoch === spec.epoch;
+  }
+  if (running) memory.hasRun = true;
+  else if (memory.hasRun && metadata.deletionTimestamp === undefined) {
+    for (const leg of spec.legs) memory.askDrain(leg);
+    memory.hasRun = false;
+  }
+}
+
+/** Whether the API server has accepted our boot and every drain that is asked for. */
+function isTold({ spec, status }: VolumeConnection, memory: VolumeMemory, bootId: string): boolean {
+  if (status?.bootId !== bootId) return false;
+  return spec.legs.every(({ replica }) => {
+    const asked = memory.drain(replica);
+    return asked === undefined || (status.legs?.find((leg) => leg.replica === replica)?.drain ?? 0) >= asked;
   });
 }
 
@@ -199,6 +235,8 @@ async function observeLeg(leg: LegMemory, context: LegContext): Promise<LegFacts
     member,
     quietMs: pathFailed ? leg.pathFailedForMs(nowMs) : leg.tracker.quietMs(nowMs),
     goodForMs: pathFailed ? 0 : leg.tracker.goodForMs(nowMs),
+    drained: (context.desired?.drained ?? 0) >= (context.memory.drain(leg.replica) ?? 0),
+    drainAsked: leg.drainAsked,
     busy: leg.busy,
     joinInMs: leg.joinNotBeforeMs - nowMs,
     latencyMs: leg.tracker.latencyMs,

@@ -60,9 +60,11 @@ function planRelease(facts: ConnectionFacts): Plan {
 /** Given no running array, when in-sync legs are connected, then start from them; wait a little for the others. */
 function planStart(facts: ConnectionFacts): Plan {
   const recorded = facts.legs.filter((leg) => leg.desired && leg.recorded);
-  const ready = recorded.filter(isLive);
-  const missing = recorded.filter((leg) => !isLive(leg));
-  const connects = facts.legs.filter((leg) => leg.desired && !leg.controller && !leg.busy).map(connect);
+  const ready = recorded.filter((leg) => isLive(leg) && leg.drained);
+  const missing = recorded.filter((leg) => !ready.includes(leg));
+  const connects = facts.legs.filter((leg) => leg.desired && leg.drained && !leg.controller && !leg.busy).map(connect);
+  // What an earlier start in this epoch has sent is to be known before anything is written anew.
+  if (!facts.told) return { actions: connects, phase: 'Connecting', message: 'tells the API server that it starts' };
   const complete = recorded.length > 0 && missing.length === 0;
   if (complete || (ready.length > 0 && facts.startingForMs >= facts.legTimeoutMs)) {
     return {
@@ -82,10 +84,15 @@ function planStart(facts: ConnectionFacts): Plan {
       message: `no in-sync leg is offered to this node; waiting for ${names}`,
     };
   }
-  const names = missing.map((leg) => `${leg.replica} at ${leg.address}:${leg.port}`).join(', ');
+  const names = missing.map(missingLeg).join(', ');
   const late = facts.startingForMs >= facts.legTimeoutMs;
   return { actions: connects, phase: late ? 'Waiting' : 'Connecting', message: `waiting for in-sync leg ${names}` };
 }
+
+const missingLeg = (leg: LegFacts): string =>
+  leg.drained
+    ? `${leg.replica} at ${leg.address}:${leg.port}`
+    : `${leg.replica}, whose storage node has not yet proved that I/O of this node's former connections has ended`;
 
 /** A leg whose storage node was booted again: its replica is offered under another NQN, and this one exists nowhere. */
 function isOutdated(leg: LegFacts, { legs }: ConnectionFacts): boolean {
@@ -117,7 +124,7 @@ function planRunning(facts: ConnectionFacts): Plan {
   const failing = facts.legs.filter((leg) => isFailing(leg, facts));
   const droppable = failing.filter((leg) => !leg.recorded || survivors(facts, leg).length > 0);
   // Also those that can't be dropped: the array waits for them. First of all, as a drop writes to the legs that stay.
-  for (const leg of facts.legs) if (!droppable.includes(leg)) actions.push(...mend(leg));
+  for (const leg of facts.legs) if (!droppable.includes(leg)) actions.push(...mend(leg, facts));
   // One at a time: the next look decides with the record as it then stands. Those that hold I/O back come first, and of
   // them the recorded ones: the others can be let go only when every leg of the record carries it.
   const held = droppable.filter((leg) => !isReleased(leg));
@@ -149,9 +156,13 @@ function connectedMessage(facts: ConnectionFacts, failing: readonly LegFacts[]):
     return `I/O goes on without ${names(unrecorded)}, and the API server can't be told: what is written now is lost should this node die too`;
   }
   const away = facts.legs.filter((leg) => leg.desired && !leg.recorded);
+  const undrained = away.filter((leg) => !leg.drained && !leg.member);
   const slow = slowLegs(facts);
   return [
     away.length === 0 ? 'all legs are in sync' : `not in sync: ${names(away)}`,
+    ...(undrained.length === 0
+      ? []
+      : [`${names(undrained)} may not join until earlier I/O is proved to have ended on the storage node`]),
     ...(slow.length === 0 ? [] : [`slow: ${names(slow)}`]),
   ].join('; ');
 }
@@ -215,13 +226,17 @@ function survivors(facts: ConnectionFacts, dropped: LegFacts): LegFacts[] {
 }
 
 /** Keeps a leg that isn't failing connected, and clears away what a dropped or retired one left. */
-function mend(leg: LegFacts): Action[] {
+function mend(leg: LegFacts, { told }: ConnectionFacts): Action[] {
   if (leg.busy) return [];
   if (leg.member?.state.has('faulty')) {
-    return leg.recorded || leg.member.state.has('blocked') ? [] : [{ kind: 'RemoveMember', nqn: leg.nqn }];
+    if (leg.recorded || leg.member.state.has('blocked')) return [];
+    // Once it is removed nothing here tells that it was ever sent anything.
+    if (!leg.desired || (leg.drainAsked && told)) return [{ kind: 'RemoveMember', nqn: leg.nqn }];
+    return leg.drainAsked ? [] : [{ kind: 'AskDrain', nqn: leg.nqn }];
   }
   if (!leg.desired) return leg.member || !(leg.controller || leg.valve) ? [] : [{ kind: 'Disconnect', nqn: leg.nqn }];
-  if (!leg.controller) return [connect(leg)];
+  // The drain cuts every controller: one that is made before it would be for nothing.
+  if (!leg.controller) return leg.drained || leg.member ? [connect(leg)] : [];
   if (!leg.valve || !isLive(leg)) return [];
   const swapped = leg.namespace !== undefined && !leg.valve.below.includes(leg.namespace.name);
   if (swapped) return [{ kind: 'SwapValve', nqn: leg.nqn }];
@@ -248,7 +263,8 @@ function join(facts: ConnectionFacts): Action[] {
   const taken = new Set(array.members.map((member) => member.slot));
   const slot = Array.from({ length: facts.raidDisks }, (_, index) => index).find((index) => !taken.has(index));
   const leg = facts.legs.find(
-    (leg) => leg.desired && !leg.recorded && !leg.member && !leg.busy && isLive(leg) && leg.joinInMs <= 0,
+    (leg) =>
+      leg.desired && !leg.recorded && !leg.member && !leg.busy && leg.drained && isLive(leg) && leg.joinInMs <= 0,
   );
   if (slot === undefined || leg === undefined) return [];
   return [{ kind: 'Join', nqn: leg.nqn, slot, sync: leg.bitmapCovers ? 'Bitmap' : 'Full' }];

@@ -53,6 +53,7 @@ export async function assemble(action: Extract<Action, { kind: 'Assemble' }>, co
     };
   });
   await writeLegRecords(context, stampOf(status), sources);
+  for (const leg of legs) context.memory.leg(leg.nqn).drainAsked = false;
   context.memory.startedEpoch = connection.spec.epoch;
   for (const leg of legs) await ports.valves.close(valveName(leg.nqn));
   await md.activate(name);

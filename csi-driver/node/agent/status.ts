@@ -52,12 +52,17 @@ function legStatus(
   const trace = memory.leg(leg.nqn);
   const progress = state === 'Syncing' ? facts.array?.sync : undefined;
   const since = before?.state === state && before.since !== undefined ? before.since : now.toISOString();
-  const error = state === 'InSync' || state === 'Syncing' ? undefined : trace.connectError;
+  const isIn = state === 'InSync' || state === 'Syncing';
+  const waits =
+    leg.drained || leg.member ? undefined : 'waits until its storage node proves that earlier I/O has ended';
+  const error = isIn ? undefined : (waits ?? trace.connectError);
+  const drain = memory.drain(leg.replica);
   return {
     replica: leg.replica,
     state,
     since,
     path: leg.controller?.state ?? '',
+    ...(drain === undefined ? {} : { drain }),
     ...(trace.tracker.latencyMs === undefined ? {} : { latencyMs: Math.round(trace.tracker.latencyMs * 100) / 100 }),
     ...(error === undefined ? {} : { message: error.slice(0, 1024) }),
     ...(progress
@@ -101,5 +106,8 @@ export function isUrgent(before: Status | undefined, after: Status): boolean {
 function essence(status: Status | undefined): unknown {
   if (!status) return undefined;
   const { syncSummary: _, legs, ...rest } = status;
-  return { ...rest, legs: legs?.map(({ replica, state, path, message }) => ({ replica, state, path, message })) };
+  return {
+    ...rest,
+    legs: legs?.map(({ replica, state, path, drain, message }) => ({ replica, state, path, drain, message })),
+  };
 }

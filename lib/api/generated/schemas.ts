@@ -591,6 +591,12 @@ export const schemas = {
                 nqn: { type: 'string' },
                 address: { type: 'string' },
                 port: { type: 'integer', format: 'int32' },
+                drained: {
+                  type: 'integer',
+                  format: 'int64',
+                  minimum: 0,
+                  description: "The replica's status.drained. The leg joins once it has reached status.legs[].drain.",
+                },
               },
             },
           },
@@ -609,13 +615,27 @@ export const schemas = {
           syncSummary: { type: 'string' },
           legs: {
             type: 'array',
+            maxItems: 8,
             'x-kubernetes-list-type': 'map',
             'x-kubernetes-list-map-keys': ['replica'],
             items: {
               type: 'object',
               required: ['replica', 'state'],
+              'x-kubernetes-validations': [
+                {
+                  rule: '!has(oldSelf.drain) || (has(self.drain) && self.drain >= oldSelf.drain)',
+                  message: 'drain never falls',
+                },
+              ],
               properties: {
-                replica: { type: 'string' },
+                replica: { type: 'string', maxLength: 253 },
+                drain: {
+                  type: 'integer',
+                  format: 'int64',
+                  minimum: 0,
+                  description:
+                    'The client asks that all I/O it has sent to this leg until now be proved to have ended. The leg does not join before that.',
+                },
                 state: {
                   type: 'string',
                   enum: ['Connecting', 'InSync', 'Stalled', 'Syncing', 'Unreachable', 'Failed'],
@@ -721,6 +741,7 @@ export const schemas = {
             rule: 'self.epoch > oldSelf.epoch || (self.epoch == oldSelf.epoch && self.hostNqn == oldSelf.hostNqn)',
             message: 'the epoch never falls, and another host needs a higher epoch',
           },
+          { rule: 'self.drain >= oldSelf.drain', message: 'drain never falls' },
           { rule: 'self.lineage >= oldSelf.lineage', message: 'the lineage never falls' },
           {
             rule: 'has(self.adopt) == has(oldSelf.adopt) && (!has(self.adopt) || self.adopt == oldSelf.adopt)',
@@ -758,6 +779,14 @@ export const schemas = {
             default: 0,
             description: 'The attachment epoch that hostNqn belongs to.',
           },
+          drain: {
+            type: 'integer',
+            format: 'int64',
+            minimum: 0,
+            default: 0,
+            description:
+              'Grows each time the client asks that all earlier I/O on this replica be proved to have ended. The export is then removed, drained and made anew.',
+          },
           lineage: {
             type: 'integer',
             format: 'int64',
@@ -790,6 +819,12 @@ export const schemas = {
             format: 'int64',
             minimum: 0,
             description: 'Every host of an earlier epoch is proved to be gone.',
+          },
+          drained: {
+            type: 'integer',
+            format: 'int64',
+            minimum: 0,
+            description: 'All I/O that reached the replica before this spec.drain is proved to have ended.',
           },
           bootId: { type: 'string', description: 'The boot in which this status was observed.' },
           usedBytes: { type: 'integer', format: 'int64', minimum: 0 },

@@ -33,6 +33,10 @@ export interface VolumeConnectionSpec {
     nqn: string;
     address: string;
     port: number;
+    /**
+     * The replica's status.drained. The leg joins once it has reached status.legs[].drain.
+     */
+    drained?: number;
   }[];
 }
 export interface VolumeConnectionStatus {
@@ -50,8 +54,15 @@ export interface VolumeConnectionStatus {
   arrayState?: string;
   legSummary?: string;
   syncSummary?: string;
+  /**
+   * @maxItems 8
+   */
   legs?: {
     replica: string;
+    /**
+     * The client asks that all I/O it has sent to this leg until now be proved to have ended. The leg does not join before that.
+     */
+    drain?: number;
     state: 'Connecting' | 'InSync' | 'Stalled' | 'Syncing' | 'Unreachable' | 'Failed';
     /**
      * State of the NVMe controller: live, connecting, ...; empty when there is none.

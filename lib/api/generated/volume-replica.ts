@@ -31,6 +31,10 @@ export interface VolumeReplicaSpec {
    */
   epoch: number;
   /**
+   * Grows each time the client asks that all earlier I/O on this replica be proved to have ended. The export is then removed, drained and made anew.
+   */
+  drain: number;
+  /**
    * The history that the data on this replica belongs to, by the volume's record.
    */
   lineage: number;
@@ -52,6 +56,10 @@ export interface VolumeReplicaStatus {
    * Every host of an earlier epoch is proved to be gone.
    */
   fencedEpoch?: number;
+  /**
+   * All I/O that reached the replica before this spec.drain is proved to have ended.
+   */
+  drained?: number;
   /**
    * The boot in which this status was observed.
    */

@@ -62,10 +62,11 @@ export function legsOf(facts: Facts): readonly ConnectionLeg[] {
   return facts.members.flatMap((replica): readonly ConnectionLeg[] => {
     const object = activeObject(replica);
     const uid = object?.metadata.uid ?? '';
-    const { nqn, address, port, fencedEpoch = -1 } = object?.status ?? {};
+    const { nqn, address, port, fencedEpoch = -1, drained } = object?.status ?? {};
     const open = object?.spec.epoch === facts.attachment.epoch && fencedEpoch >= facts.attachment.epoch;
     if (open && nqn !== undefined && address !== undefined && port !== undefined) {
-      return [{ replica: replica.name, uid, nqn, address, port }];
+      const leg = { replica: replica.name, uid, nqn, address, port };
+      return [drained === undefined ? leg : { ...leg, drained }];
     }
     return object === undefined ? [] : listed.filter((leg) => leg.replica === replica.name && leg.uid === uid);
   });

@@ -37,6 +37,7 @@ function createReplica(facts: Facts, replica: Replica): Action {
       state: 'Active',
       hostNqn: facts.attachment.hostNqn,
       epoch: facts.attachment.epoch,
+      drain: 0,
       // What is copied to it is the volume's data of now.
       lineage: facts.status.lineage ?? 1,
     },

@@ -174,6 +174,7 @@ function replicaObject(sketch: ReplicaSketch, i: number, epoch: number, client: 
     state: 'Active',
     hostNqn: client === '' ? '' : hostNqn(client),
     epoch,
+    drain: 0,
     lineage: 1,
     ...sketch.spec,
   };
