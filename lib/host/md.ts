@@ -44,6 +44,13 @@ export interface AssembleOptions {
 
 const dir = (name: string): string => `/sys/block/${name}/md`;
 
+/**
+ * A write that a member answers with an error then doesn't fail the member at once, upon which md would end the other
+ * writes in flight on it unheld: md marks the member `blocked,write_error` and holds all of them (raid1.c, handle_write_finished;
+ * md.c, rdev_set_badblocks). The member counts as failed for whoever looks.
+ */
+const HOLDS_WRITE_ERRORS = 'external_bbl';
+
 /** Foreground writes may slow a sync down to this. md's own 1 MiB/s would let a heal take days. */
 const SYNC_SPEED_MIN_KIB = 20_000;
 
@@ -75,6 +82,8 @@ export interface Md {
    * take the half-described member in between, and it counts as in sync without a copy.
    */
   addMember(name: string, options: AddMemberOptions): Promise<void>;
+  /** Lets md sync and take members again (`sync_action` idle). */
+  unfreeze(name: string): Promise<void>;
   /** Stops an array. EBUSY while it is open. */
   stopArray(name: string): Promise<void>;
 }
@@ -156,6 +165,7 @@ export function createMd(sysfs: Sysfs): Md {
       await sysfs.writeAttribute(`${md}/raid_disks`, String(options.raidDisks));
       for (const member of options.members) {
         await sysfs.writeAttribute(`${md}/new_dev`, member.devNo);
+        await sysfs.writeAttribute(`${md}/dev-${member.device}/state`, HOLDS_WRITE_ERRORS);
         await sysfs.writeAttribute(`${md}/dev-${member.device}/offset`, String(options.dataOffsetBytes / 512));
         await sysfs.writeAttribute(`${md}/dev-${member.device}/size`, sizeKib);
         await sysfs.writeAttribute(`${md}/dev-${member.device}/slot`, String(member.slot));
@@ -191,6 +201,7 @@ export function createMd(sysfs: Sysfs): Md {
         if (parseSlot(sysfs.readAttribute(`${member}/slot`)) === options.slot) return;
         if (sysfs.readAttribute(`${member}/state`) === undefined)
           await sysfs.writeAttribute(`${md}/new_dev`, options.devNo);
+        await sysfs.writeAttribute(`${member}/state`, HOLDS_WRITE_ERRORS);
         await sysfs.writeAttribute(`${member}/offset`, String(options.dataOffsetBytes / 512));
         await sysfs.writeAttribute(`${member}/size`, String(options.sizeBytes / 1024));
         // Said either way: an earlier try may have said the other (kernel: md.c, state_store and recovery_start_store).
@@ -200,6 +211,9 @@ export function createMd(sysfs: Sysfs): Md {
       } finally {
         await sysfs.writeAttribute(`${md}/sync_action`, 'idle');
       }
+    },
+    async unfreeze(name) {
+      await sysfs.writeAttribute(`${dir(name)}/sync_action`, 'idle');
     },
     async stopArray(name) {
       if (sysfs.readAttribute(`${dir(name)}/array_state`) === undefined) return;

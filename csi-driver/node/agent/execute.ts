@@ -13,6 +13,7 @@ import type { Action, LegFacts } from './facts.ts';
 import { fenceArray } from './fence.ts';
 import { stampWithout, stayingLegs, writeLegRecords } from './leg-records.ts';
 import { connectLeg, disconnectLeg, freshValve, inBackground, swapLeg } from './legs.ts';
+import { hasErred } from './plan.ts';
 import { assemble, link, stop } from './start-stop.ts';
 
 const REINSTATE_PAUSE_MS = 500;
@@ -47,6 +48,8 @@ export async function execute(action: Action, context: ExecuteContext): Promise<
       return removeLeg(factsOf(action.nqn, context), context);
     case 'Join':
       return join(action, context);
+    case 'Unfreeze':
+      return context.ports.md.unfreeze(arrayName(context.connection.spec.volumeUid));
     case 'RecordJoined':
       return recordJoined(factsOf(action.nqn, context), context);
     case 'Stop':
@@ -106,7 +109,7 @@ async function drop(action: Extract<Action, { kind: 'Drop' }>, context: ExecuteC
   }
   askDrain(leg.nqn, context);
   trace.sync = undefined;
-  if (leg.member?.state.has('faulty') || leg.pathErred) trace.holdOff(clock.monotonicMs());
+  if ((leg.member && hasErred(leg.member)) || leg.pathErred) trace.holdOff(clock.monotonicMs());
   log.warn('leg dropped', { leg: leg.replica, reason: action.reason, recorded: action.record });
   context.event('Warning', 'LegDropped', `${leg.replica}: ${action.reason}`);
   const controller = leg.controller;
@@ -133,7 +136,8 @@ async function join(action: Extract<Action, { kind: 'Join' }>, context: ExecuteC
   const { sizeBytes, volumeUid } = connection.spec;
   const leg = factsOf(action.nqn, context);
   memory.leg(action.nqn).drainAsked = false;
-  const valve = await freshValve(leg, context);
+  // A join that was cut off has its valve in the array already.
+  const valve = leg.member && leg.valve ? leg.valve : await freshValve(leg, context);
   const dirtyBytes = action.sync === 'Full' ? sizeBytes : await dirtyBytesOf(context);
   const legStat = readBlockStat(ports.sysfs, valve.device);
   const arrayStat = readBlockStat(ports.sysfs, arrayName(volumeUid));

@@ -87,6 +87,8 @@ export type Action =
   | { readonly kind: 'AskDrain'; readonly nqn: string }
   | { readonly kind: 'RemoveMember'; readonly nqn: string }
   | { readonly kind: 'Join'; readonly nqn: string; readonly slot: number; readonly sync: 'Bitmap' | 'Full' }
+  /** Lets the array sync and take members again, which a join that was cut off had stopped. */
+  | { readonly kind: 'Unfreeze' }
   | { readonly kind: 'RecordJoined'; readonly nqn: string }
   | { readonly kind: 'Stop' }
   | { readonly kind: 'FinishRelease' }

@@ -478,3 +478,27 @@ describe('when the storage nodes of all in-sync legs were booted again', () => {
     );
   });
 });
+
+describe('an array that an agent left frozen in the middle of a join', () => {
+  const frozen = (third: LegFacts, members = [member('dm-a', 0, 'in_sync')]): unknown =>
+    plan(facts({ array: array({ syncAction: 'frozen', members }), legs: [leg('a'), third] })).actions;
+
+  test('has the join done again, from the step at which it was cut off', () => {
+    const half = leg('b', { recorded: false, bitmapCovers: true, member: member('dm-b', undefined, 'in_sync') });
+    expect(frozen(half)).toEqual([{ kind: 'Join', nqn: 'nqn-b', slot: 1, sync: 'Bitmap' }]);
+    const placed = leg('b', { recorded: false, member: member('dm-b', 1, 'spare') });
+    expect(frozen(placed)).toEqual([{ kind: 'Join', nqn: 'nqn-b', slot: 1, sync: 'Full' }]);
+  });
+
+  test('goes on when nobody is half in it', () => {
+    const out = leg('b', { recorded: false, member: undefined, valve: undefined });
+    expect(frozen(out)).toEqual([{ kind: 'Unfreeze' }]);
+  });
+});
+
+test.each(['faulty', 'blocked', 'write_error'])('a member that md calls %s is dropped, after a record', (word) => {
+  const failed = leg('b', { member: member('dm-b', 1, 'in_sync', word) });
+  expect(plan(facts({ legs: [leg('a'), failed] })).actions).toMatchObject([
+    { kind: 'Drop', nqn: 'nqn-b', record: true, reason: 'the leg answered with an error' },
+  ]);
+});

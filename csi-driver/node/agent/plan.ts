@@ -1,3 +1,4 @@
+import type { MdMember } from '../../../lib/host/md.ts';
 import type { Action, ConnectionFacts, LegFacts, Plan } from './facts.ts';
 
 /** A leg counts as alive for a decision about another one only when it has worked for this long without a pause. */
@@ -193,7 +194,7 @@ export function slowLegs({ legs }: Pick<ConnectionFacts, 'legs'>): LegFacts[] {
  */
 function isFailing(leg: LegFacts, facts: ConnectionFacts): boolean {
   if (!leg.member) return leg.recorded;
-  if (leg.member.state.has('faulty')) return leg.recorded || leg.member.state.has('blocked');
+  if (hasErred(leg.member)) return leg.recorded || leg.member.state.has('blocked');
   if (!leg.desired) return facts.recordedElsewhere.length === 0;
   if (leg.pathErred) return true;
   if (isLive(leg) && !leg.pathFailed) {
@@ -204,10 +205,15 @@ function isFailing(leg: LegFacts, facts: ConnectionFacts): boolean {
 
 function whyFailing(leg: LegFacts, facts: ConnectionFacts): string {
   if (!leg.member) return 'it is no member of the running array';
-  if (leg.member.state.has('faulty') || leg.pathErred) return 'the leg answered with an error';
+  if (hasErred(leg.member) || leg.pathErred) return 'the leg answered with an error';
   if (!leg.desired) return 'it no longer belongs to the volume';
   if (isLive(leg) && !leg.pathFailed) return `its connection lives, but no I/O ended for ${Math.round(leg.quietMs)} ms`;
   return `no answer for ${Math.round(leg.quietMs)} ms (legTimeout ${facts.legTimeoutMs} ms)`;
+}
+
+/** md has failed the member, or holds writes because one to it has failed. */
+export function hasErred({ state }: MdMember): boolean {
+  return state.has('faulty') || state.has('blocked') || state.has('write_error');
 }
 
 /** The other in-sync members that work: one of them must be left when a leg is dropped. */
@@ -218,7 +224,7 @@ function survivors(facts: ConnectionFacts, dropped: LegFacts): LegFacts[] {
       leg !== dropped &&
       leg.recorded &&
       leg.member?.state.has('in_sync') === true &&
-      !leg.member.state.has('faulty') &&
+      !hasErred(leg.member) &&
       isLive(leg) &&
       !leg.pathFailed &&
       leg.goodForMs >= steadyMs,
@@ -259,7 +265,9 @@ function isProvenInSync(leg: LegFacts, { array }: ConnectionFacts): boolean {
 /** Given an idle array with a free slot, when a leg has returned or is new, then it joins and is brought up to date. */
 function join(facts: ConnectionFacts): Action[] {
   const { array } = facts;
-  if (array?.syncAction !== 'idle' || !facts.legs.some((leg) => leg.recorded && leg.member)) return [];
+  if (!array || !facts.legs.some((leg) => leg.recorded && leg.member)) return [];
+  if (array.syncAction === 'frozen') return resumeJoin(facts);
+  if (array.syncAction !== 'idle') return [];
   const taken = new Set(array.members.map((member) => member.slot));
   const slot = Array.from({ length: facts.raidDisks }, (_, index) => index).find((index) => !taken.has(index));
   const leg = facts.legs.find(
@@ -268,6 +276,17 @@ function join(facts: ConnectionFacts): Action[] {
   );
   if (slot === undefined || leg === undefined) return [];
   return [{ kind: 'Join', nqn: leg.nqn, slot, sync: leg.bitmapCovers ? 'Bitmap' : 'Full' }];
+}
+
+/** Given an array that is frozen, when an agent was killed in the middle of a join, then the join is done again, or undone. */
+function resumeJoin({ legs, array, raidDisks }: ConnectionFacts): Action[] {
+  const half = legs.find((leg) => leg.desired && !leg.recorded && leg.member && isLive(leg) && !leg.busy);
+  if (!half?.member) return [{ kind: 'Unfreeze' }];
+  const taken = new Set(array?.members.map((member) => member.slot));
+  const free = Array.from({ length: raidDisks }, (_, index) => index).find((index) => !taken.has(index));
+  const slot = half.member.slot ?? free;
+  if (slot === undefined) return [{ kind: 'Unfreeze' }];
+  return [{ kind: 'Join', nqn: half.nqn, slot, sync: half.bitmapCovers ? 'Bitmap' : 'Full' }];
 }
 
 const connect = (leg: LegFacts): Action => ({ kind: 'Connect', nqn: leg.nqn });

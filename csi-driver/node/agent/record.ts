@@ -23,8 +23,9 @@ export interface RecordChange {
 export interface OutOfSync {
   readonly epoch: number;
   readonly at: string;
-  readonly bootId?: string;
-  readonly nqn?: string;
+  /** What the bitmap's knowledge of the leg hangs on; null ends it (merge patch). */
+  readonly bootId?: string | null;
+  readonly nqn?: string | null;
   readonly reason?: string;
 }
 

@@ -12,6 +12,7 @@ import { factsOf, record, type ExecuteContext } from './context.ts';
 import { checkLegRecords, writeLegRecords } from './leg-records.ts';
 import type { Action } from './facts.ts';
 import { freshValve } from './legs.ts';
+import type { OutOfSync } from './record.ts';
 
 /** Starts the array from legs that the record names, and records what is missing before anything can be written. */
 export async function assemble(action: Extract<Action, { kind: 'Assemble' }>, context: ExecuteContext): Promise<void> {
@@ -48,7 +49,10 @@ export async function assemble(action: Extract<Action, { kind: 'Assemble' }>, co
     const reason = 'it could not be reached when the volume was attached';
     return {
       inSync: started,
-      outOfSync: Object.fromEntries(missing.map((replica) => [replica, { epoch: connection.spec.epoch, at, reason }])),
+      outOfSync: {
+        ...uncovered(status.outOfSync ?? {}),
+        ...Object.fromEntries(missing.map((replica) => [replica, { epoch: connection.spec.epoch, at, reason }])),
+      },
       clean: false,
     };
   });
@@ -59,6 +63,16 @@ export async function assemble(action: Extract<Action, { kind: 'Assemble' }>, co
   await md.activate(name);
   await link(context);
   log.info('array started', { volume: connection.spec.volume, legs: started, resyncStart: action.resyncStart });
+}
+
+/**
+ * A start reads the bitmap of the legs that it has and takes what is set there for clean soon after: what legs that left
+ * earlier lack is known no longer, and they are to be copied whole.
+ */
+export function uncovered(entries: Readonly<Record<string, OutOfSync>>): Record<string, OutOfSync> {
+  return Object.fromEntries(
+    Object.entries(entries).map(([replica, entry]) => [replica, { ...entry, bootId: null, nqn: null }]),
+  );
 }
 
 /** Points the stable path at the array. */

@@ -23,7 +23,9 @@ export function connectionStatus(
   const { array } = facts;
   const legs = facts.legs.filter((leg) => leg.desired).map((leg) => legStatus(leg, facts, memory, previous, now));
   const inSync = legs.filter((leg) => leg.state === 'InSync').length;
-  const running = array !== undefined && facts.linked && !['inactive', 'readonly'].includes(array.state);
+  // Only an array of this epoch: whoever reads the status takes it for the word of one who started it.
+  const running =
+    facts.grant === 'Ours' && array !== undefined && facts.linked && !['inactive', 'readonly'].includes(array.state);
   const syncing = legs.filter((leg) => leg.sync);
   const message = memory.lastError === undefined ? plan.message : `${plan.message}; ${memory.lastError}`;
   return {

@@ -188,6 +188,9 @@ function setMemberState(array: MdArray, member: Member, value: string): void {
       array.needed = true;
       array.wake();
       return;
+    case 'external_bbl':
+      // What it changes (errors of writes that are not the path's) is not modelled.
+      return;
     case 'insync':
       if (member.slot >= 0) throw errno('EINVAL', 'state');
       member.inSync = true;
