@@ -2,7 +2,6 @@ import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals
 import { startLab, type Lab } from '../../lab/lab.ts';
 import type { Vm } from '../../lab/vm/vm.ts';
 import { expected } from './expected.ts';
-import { scenarios } from './scenarios.ts';
 
 jest.setTimeout(4 * 60_000);
 
@@ -18,7 +17,7 @@ describe('on the real kernel', () => {
 
   afterAll(() => lab.stop());
 
-  test.each(Object.keys(scenarios))('%s', async (name) => {
+  test.each(Object.keys(expected))('%s', async (name) => {
     const command = `UV_THREADPOOL_SIZE=16 node /opt/holdfast/conformance.mjs ${name} 2>&1`;
     const { stdout } = await vm.exec(command, { timeoutMs: 180_000, check: false });
     const line = stdout.trimEnd().split('\n').at(-1) ?? '';

@@ -19,6 +19,7 @@ import {
   until,
   valveOf,
   writeNow,
+  type PendingWrite,
   type Stage,
 } from './stage.ts';
 import { LEG_HEADER_BYTES } from '../../../lib/api/names.ts';
@@ -111,7 +112,7 @@ async function pathErrors(stage: Stage): Promise<Seen> {
   return { broken, released, member: memberOf(stage, 2), differ: await differences(stage) };
 }
 
-/** An error that is not the path's goes through the valve: md fails the leg and holds every write until it is told to go on. */
+/** An error that is not the path's goes through the valve: md holds every write until it is told that the loss is known. */
 async function fullDisk(stage: Stage): Promise<Seen> {
   await running(stage);
   await stage.setDisk(2, 'full');
@@ -120,19 +121,40 @@ async function fullDisk(stage: Stage): Promise<Seen> {
   const later = stage.write(chunk(5), 3);
   await stage.sleep(SOON_MS);
   const held = {
-    writes: [write.result() ?? 'waits', later.result() ?? 'waits'],
+    writes: results([write, later]),
     state: stateOf(stage),
-    member: memberOf(stage, 2),
+    isBlocked: memberOf(stage, 2).includes('blocked'),
   };
+  await stage.md.failMember(ARRAY, deviceOf(stage, 2));
   await stage.md.unblockMember(ARRAY, deviceOf(stage, 2));
   await stage.sleep(SOON_MS);
-  const unblocked = { write: write.result() ?? 'waits', state: stateOf(stage) };
+  const unblocked = { writes: results([write, later]), state: stateOf(stage) };
   await stage.md.activate(ARRAY);
-  const released = await until(stage, () => write.result() === 'done' && later.result() === 'done', SOON_MS);
   await stage.sleep(SOON_MS);
   await stage.setDisk(2, 'well');
-  return { held, unblocked, released, member: memberOf(stage, 2) };
+  return { held, unblocked, released: results([write, later]), isFaulty: memberOf(stage, 2).includes('faulty') };
 }
+
+/** With md's list of bad blocks for external metadata the member isn't failed by the error: md holds, and user space decides. */
+async function notedError(stage: Stage): Promise<Seen> {
+  await running(stage);
+  const state = `/sys/block/${ARRAY}/md/dev-${deviceOf(stage, 2)}/state`;
+  await stage.sysfs.writeAttribute(state, 'external_bbl');
+  await stage.setDisk(2, 'full');
+  const writes = [stage.write(chunk(3), 2), stage.write(chunk(5), 3)];
+  await stage.sleep(SOON_MS);
+  const held = { writes: results(writes), state: stateOf(stage), words: memberOf(stage, 2).split(',').sort() };
+  await stage.md.failMember(ARRAY, deviceOf(stage, 2));
+  await stage.sleep(SOON_MS);
+  const failed = { writes: results(writes), state: stateOf(stage), words: memberOf(stage, 2).split(',').sort() };
+  await stage.md.unblockMember(ARRAY, deviceOf(stage, 2));
+  await stage.md.activate(ARRAY);
+  await stage.sleep(SOON_MS);
+  await stage.setDisk(2, 'well');
+  return { held, failed, released: results(writes) };
+}
+
+const results = (writes: readonly PendingWrite[]): string[] => writes.map((write) => write.result() ?? 'waits');
 
 /** The hole in md's own gate: when the write of the bitmap's page fails the leg, the data's write doesn't wait. */
 async function fullBitmap(stage: Stage): Promise<Seen> {
@@ -387,6 +409,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   cutDropRejoin,
   pathErrors,
   fullDisk,
+  notedError,
   fullBitmap,
   faultyFirst,
   allLegsAway,

@@ -4,7 +4,7 @@ import { scenarios } from './scenarios.ts';
 import { run, simulatedStage } from './simulated.ts';
 
 /** What the real kernel showed (real.lab.test.ts), the simulated one has to show as well, with whatever timing. */
-describe.each(Object.keys(scenarios))('on the simulated kernel: %s', (name) => {
+describe.each(Object.keys(expected))('on the simulated kernel: %s', (name) => {
   test.each([1, 2, 3, 4, 5])('seed %d', async (seed) => {
     const { stage, scheduler } = await simulatedStage(seed);
     const scenario = scenarios[name];

@@ -92,7 +92,8 @@ export class Sync {
     if (left === 0) this.copied(false);
     for (const member of targets) {
       array.ask(member, request, (status) => {
-        if (status !== 'ok') {
+        if (status !== 'ok' && member.notesErrors) array.noteBad(member, request);
+        else if (status !== 'ok') {
           failed = true;
           array.fail(member);
         }

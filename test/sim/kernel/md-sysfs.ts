@@ -189,7 +189,7 @@ function setMemberState(array: MdArray, member: Member, value: string): void {
       array.wake();
       return;
     case 'external_bbl':
-      // What it changes (errors of writes that are not the path's) is not modelled.
+      member.notesErrors = true;
       return;
     case 'insync':
       if (member.slot >= 0) throw errno('EINVAL', 'state');

@@ -122,7 +122,9 @@ export class MdArray implements BlockDevice {
 
   /** raid1_read_request: while something is still to be copied, all read from the first member. */
   private read(request: Request, answer: Answer, tried: Set<Member>): void {
-    const able = this.members.filter((each) => each.works && each.inSync && !tried.has(each));
+    const able = this.members.filter(
+      (each) => each.works && each.inSync && !tried.has(each) && !each.bad.has(request.block),
+    );
     const first = able.sort((a, b) => a.slot - b.slot)[0];
     if (!first) return answer('path');
     const least = Math.min(...able.map((each) => each.pending));
@@ -167,10 +169,17 @@ export class MdArray implements BlockDevice {
       () => this.pending,
       () =>
         this.unless(
-          () => this.barrier || this.members.some((member) => member.blocked && member.slot >= 0),
+          () =>
+            this.barrier || this.members.some((each) => each.slot >= 0 && (each.blocked || this.isBad(each, request))),
           () => this.begin(request, answer),
         ),
     );
+  }
+
+  /** A write there waits until user space has dealt with the member. */
+  private isBad(member: Member, { block, count }: Request): boolean {
+    if (member.bad.size === 0 || member.faulty) return false;
+    return Array.from({ length: count }, (_, index) => block + index).some((at) => member.bad.has(at));
   }
 
   /** Runs `then` as soon as `isHeld` says no more. */
@@ -287,14 +296,38 @@ export class MdArray implements BlockDevice {
     else this.world.after(this.boot, 0.2 * this.world.fraction(), 'raid1d', () => this.failedWrite(write));
   }
 
-  /** handle_write_finished, without a list of bad blocks */
+  /** handle_write_finished */
   private failedWrite(write: Write): void {
+    let left = write.failed.length;
     for (const member of write.failed) {
-      this.fail(member);
-      member.pending -= 1;
+      this.narrow(write, member, () => {
+        member.pending -= 1;
+        left -= 1;
+        if (left > 0) return;
+        this.held.push(write);
+        this.wakeThread();
+      });
     }
-    write.degraded = true;
-    this.held.push(write);
+  }
+
+  /** narrow_write_error: once more, block by block; what still can't be written is noted, or costs the member. */
+  private narrow(write: Write, member: Member, done: () => void): void {
+    if (!member.notesErrors || member.faulty) {
+      this.fail(member);
+      write.degraded = true;
+      return done();
+    }
+    const request = { ...write.request, block: member.offsetBlocks + write.request.block };
+    member.dev.submit(request, (status) => {
+      if (status !== 'ok') this.noteBad(member, write.request);
+      done();
+    });
+  }
+
+  /** rdev_set_badblocks: writes wait until user space has seen it. */
+  noteBad(member: Member, { block, count }: Request): void {
+    for (let at = block; at < block + count; at += 1) member.bad.add(at);
+    this.pending = true;
     this.wakeThread();
   }
 
@@ -380,7 +413,7 @@ export class MdArray implements BlockDevice {
     return Array.from({ length: this.raidDisks }, (_, slot) => slot).find((slot) => !taken.has(slot));
   }
 
-  /** do_md_run: the bitmap is read from the first member that can be read. */
+  /** do_md_run: the bitmap is read from one member: the last that was bound (new ones go to the head of md's list), if it answers. */
   async run(): Promise<void> {
     const first = this.members.filter((member) => member.works);
     if (this.raidDisks === 0 || first.length === 0 || this.chunkBytes === 0) throw errno('EINVAL', 'run');
@@ -396,7 +429,7 @@ export class MdArray implements BlockDevice {
   }
 
   private async readPage(members: readonly Member[]): Promise<number> {
-    for (const member of members) {
+    for (const member of members.toReversed()) {
       const found = await new Promise<number | undefined>((resolve) => {
         member.dev.submit({ op: 'read', block: this.bitmapBlock, count: 1 }, (_, values) => resolve(values?.[0]));
       });

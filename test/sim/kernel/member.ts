@@ -11,6 +11,10 @@ export class Member {
   blocked = false;
   writeError = false;
   wantReplacement = false;
+  /** Write errors are noted for user space, and held, instead of failing the member at once (`external_bbl`). */
+  notesErrors = false;
+  /** Blocks that could not be written and that user space has not acknowledged (badblocks, unacked). */
+  readonly bad = new Set<number>();
   /** Requests of md's under way, and those that failed and are not yet dealt with. */
   pending = 0;
 
@@ -32,7 +36,7 @@ export class Member {
     const words = [
       this.faulty && 'faulty',
       this.inSync && 'in_sync',
-      this.blocked && 'blocked',
+      (this.blocked || (this.bad.size > 0 && !this.faulty)) && 'blocked',
       !this.faulty && !this.inSync && 'spare',
       this.writeError && 'write_error',
       this.wantReplacement && 'want_replacement',
