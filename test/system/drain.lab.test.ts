@@ -45,6 +45,20 @@ describe('I/O that is stuck on a storage node', () => {
     return (await client.exec(script)).stdout.trim();
   };
 
+  /** A machine that was just booted takes a while to start its programs. */
+  const nodeServiceAnswers = async (): Promise<void> => {
+    const deadline = performance.now() + 60_000;
+    for (;;) {
+      const answers = await system.csi(client, 'NodeGetInfo', {}).then(
+        () => true,
+        () => false,
+      );
+      if (answers) return;
+      if (performance.now() > deadline) throw new Error(await system.guestLog(client));
+      await pause(500);
+    }
+  };
+
   beforeAll(async () => {
     lab = await startLab({ appDir: 'dist', clients: 1, storage: 2 });
     system = await startSystem(lab);
@@ -126,6 +140,7 @@ describe('I/O that is stuck on a storage node', () => {
     await client.powerOff();
     await client.powerOn();
     await system.startClientAgent(client);
+    await nodeServiceAnswers();
     await stageOn(system, VOLUME, client);
     const view = await look(system, VOLUME);
     expect(view.volume.status?.attachment?.epoch).toBe(volume.status?.attachment?.epoch);
