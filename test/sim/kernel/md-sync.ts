@@ -73,7 +73,10 @@ export class Sync {
     const tryNext = (): void => {
       const source = sources.shift();
       // Nobody can read it: the copy is given up.
-      if (!source) return this.copied(true);
+      if (!source) {
+        this.interrupted = true;
+        return this.copied(true);
+      }
       array.ask(source, request, (status, values) => {
         if (status === 'ok' && values) this.writeTo(source, { ...request, op: 'write', values });
         else tryNext();
@@ -92,10 +95,11 @@ export class Sync {
     if (left === 0) this.copied(false);
     for (const member of targets) {
       array.ask(member, request, (status) => {
-        if (status !== 'ok' && member.notesErrors) array.noteBad(member, request);
-        else if (status !== 'ok') {
+        if (status !== 'ok') {
           failed = true;
-          array.fail(member);
+          // A copy goes on behind an error that is noted; the chunk stays to be copied (abort_sync_write).
+          if (member.notesErrors && !member.faulty) array.noteBad(member, request);
+          else array.fail(member);
         }
         if ((left -= 1) === 0) this.copied(failed);
       });
@@ -108,8 +112,7 @@ export class Sync {
     array.bitmap?.endCopy(this.chunk, failed);
     array.barrier = false;
     array.wake();
-    if (failed) this.interrupted = true;
-    else this.chunk += 1;
+    this.chunk += 1;
     this.soon(() => this.next());
   }
 
