@@ -79,7 +79,8 @@ export interface Md {
   removeMember(name: string, device: string): Promise<void>;
   /**
    * Adds a member to the running array and starts its sync. The array is frozen meanwhile: otherwise md's own thread may
-   * take the half-described member in between, and it counts as in sync without a copy.
+   * take the half-described member in between, and it counts as in sync without a copy. For the same reason it stays
+   * frozen when a step fails, until a later try gets through.
    */
   addMember(name: string, options: AddMemberOptions): Promise<void>;
   /** Lets md sync and take members again (`sync_action` idle). */
@@ -194,23 +195,25 @@ export function createMd(sysfs: Sysfs): Md {
     },
     async addMember(name, options) {
       const md = dir(name);
+      const member = `${md}/dev-${options.device}`;
+      const wanted = { offset: String(options.dataOffsetBytes / 512), size: String(options.sizeBytes / 1024) };
+      const missing = (attribute: 'offset' | 'size'): boolean =>
+        sysfs.readAttribute(`${member}/${attribute}`) !== wanted[attribute];
       await sysfs.writeAttribute(`${md}/sync_action`, 'frozen');
-      try {
-        const member = `${md}/dev-${options.device}`;
-        // In its place already: an earlier try was cut off before its last step, which follows.
-        if (parseSlot(sysfs.readAttribute(`${member}/slot`)) === options.slot) return;
+      // In its place already: an earlier try was cut off before its last step, which follows.
+      if (parseSlot(sysfs.readAttribute(`${member}/slot`)) !== options.slot) {
         if (sysfs.readAttribute(`${member}/state`) === undefined)
           await sysfs.writeAttribute(`${md}/new_dev`, options.devNo);
         await sysfs.writeAttribute(`${member}/state`, HOLDS_WRITE_ERRORS);
-        await sysfs.writeAttribute(`${member}/offset`, String(options.dataOffsetBytes / 512));
-        await sysfs.writeAttribute(`${member}/size`, String(options.sizeBytes / 1024));
+        // An offset is refused once there is a size (kernel: md.c, offset_store).
+        if (missing('offset')) await sysfs.writeAttribute(`${member}/offset`, wanted.offset);
+        if (missing('size')) await sysfs.writeAttribute(`${member}/size`, wanted.size);
         // Said either way: an earlier try may have said the other (kernel: md.c, state_store and recovery_start_store).
         if (options.kind === 'Bitmap') await sysfs.writeAttribute(`${member}/state`, 'insync');
         else await sysfs.writeAttribute(`${member}/recovery_start`, '0');
         await sysfs.writeAttribute(`${member}/slot`, String(options.slot));
-      } finally {
-        await sysfs.writeAttribute(`${md}/sync_action`, 'idle');
       }
+      await sysfs.writeAttribute(`${md}/sync_action`, 'idle');
     },
     async unfreeze(name) {
       await sysfs.writeAttribute(`${dir(name)}/sync_action`, 'idle');
