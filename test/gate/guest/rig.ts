@@ -8,7 +8,7 @@ import { createConfigFs, createNvmet, preferredPortId } from '../../../lib/host/
 import { blockStatPath, parseBlockStat } from '../../../lib/host/sysfs.ts';
 import { createValves } from '../../../lib/host/valve.ts';
 import { numbersOn, readDevice, setBits } from './direct.ts';
-import { exec, sysfs } from './kill.ts';
+import { exec, omitted, sysfs } from './kill.ts';
 import { killWriters, type Ack } from './writer.ts';
 import { createDisk, diskMemory, diskPath, prepareDisks, removeDisks, setDisk, type DiskMode } from './disks.ts';
 
@@ -54,7 +54,7 @@ export const DEFAULT_RIG: Rig = {
   fastIoFailSeconds: 1,
   // A busy machine's pauses are no loss of a leg.
   keepAliveSeconds: 5,
-  badBlockLog: false,
+  badBlockLog: true,
 };
 
 export const blocksOf = (rig: Rig): number => rig.sizeBytes / BLOCK;
@@ -84,6 +84,7 @@ export function shown(): unknown {
 
 /** Makes the targets and connects them. */
 export async function connectRig(rig: Rig): Promise<void> {
+  if (!rig.badBlockLog) omitted.add('external_bbl');
   await prepareDisks();
   await nvmet.prepare();
   for (const leg of rig.legs) await createTarget(leg, rig);
@@ -227,10 +228,6 @@ export async function assemble(rig: Rig, { legs = rig.legs, resyncStart = 'none'
 /** The same, and writable. */
 export async function start(rig: Rig, assembly: Assembly = {}): Promise<void> {
   await assemble(rig, assembly);
-  if (rig.badBlockLog) {
-    for (const { device } of md.readArray(ARRAY)?.members ?? [])
-      await setAttribute(`dev-${device}/state`, 'external_bbl');
-  }
   await activate();
 }
 

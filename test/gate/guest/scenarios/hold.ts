@@ -30,7 +30,7 @@ export interface HoldResult {
 
 /** A leg fails under a logging writer, and no agent acts for a while. */
 export async function hold(options: HoldOptions): Promise<HoldResult> {
-  const rig = { ...gate.DEFAULT_RIG, valves: options.gate === 'valve', badBlockLog: options.badBlockLog ?? false };
+  const rig = { ...gate.DEFAULT_RIG, valves: options.gate === 'valve', badBlockLog: options.badBlockLog ?? true };
   const native = options.gate === 'native';
   await gate.connectRig(rig);
   try {

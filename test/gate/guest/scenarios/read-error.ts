@@ -18,7 +18,7 @@ export interface ReadErrorResult {
 /** The disk of leg 1 refuses everything, and the volume is read: with a valve, and with md alone. */
 export async function readError({
   valves,
-  badBlockLog = false,
+  badBlockLog = true,
 }: {
   readonly valves: boolean;
   readonly badBlockLog?: boolean;
