@@ -5,7 +5,7 @@ import { cached, keyOf } from '../cache.ts';
 import { LabError } from '../errors.ts';
 import { run } from '../process.ts';
 import type { Progress } from '../progress.ts';
-import { BACKPORTS, GUEST_SUITE, debianMirror, privateApt, sourceLine } from './debian.ts';
+import { GUEST_SUITE, debianMirror, privateApt, sourceLine } from './debian.ts';
 import { installModules, kernelRecipe, kernelSuite, writeVmlinux } from './kernel.ts';
 import { buildTools, requireTools } from './tools.ts';
 
