@@ -105,7 +105,7 @@ describe('a leg under an NQN of a former boot', () => {
 
   test('is remembered while its controller stands, or is coming or going', async () => {
     const controllers = [...host.controllers, { nqn: former.nqn, name: 'nvme9', state: 'connecting' }];
-    const standing = await look(remembering(), { ...host, controllers: controllers as HostFacts['controllers'] });
+    const standing = await look(remembering(), { ...host, controllers });
     expect(standing.legs).toHaveLength(3);
     const busy = remembering();
     busy.leg(former.nqn).busy = true;

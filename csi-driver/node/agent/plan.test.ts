@@ -485,9 +485,25 @@ describe('an array that an agent left frozen in the middle of a join', () => {
 
   test('has the join done again, from the step at which it was cut off', () => {
     const half = leg('b', { recorded: false, bitmapCovers: true, member: member('dm-b', undefined, 'in_sync') });
-    expect(frozen(half)).toEqual([{ kind: 'Join', nqn: 'nqn-b', slot: 1, sync: 'Bitmap' }]);
+    expect(frozen(half, [member('dm-a', 0, 'in_sync'), member('dm-b', undefined, 'in_sync')])).toEqual([
+      { kind: 'Join', nqn: 'nqn-b', slot: 1, sync: 'Bitmap' },
+    ]);
     const placed = leg('b', { recorded: false, member: member('dm-b', 1, 'spare') });
-    expect(frozen(placed)).toEqual([{ kind: 'Join', nqn: 'nqn-b', slot: 1, sync: 'Full' }]);
+    expect(frozen(placed, [member('dm-a', 0, 'in_sync'), member('dm-b', 1, 'spare')])).toEqual([
+      { kind: 'Join', nqn: 'nqn-b', slot: 1, sync: 'Full' },
+    ]);
+  });
+
+  // Given a member that is half described, when the array were let go, then md would count it as in sync without a copy.
+  test('stays frozen while one is half in it and can not be reached', () => {
+    const half = leg('b', {
+      ...connecting('b'),
+      recorded: false,
+      quietMs: 100,
+      member: member('dm-b', undefined, 'in_sync'),
+    });
+    const members = [member('dm-a', 0, 'in_sync'), member('dm-b', undefined, 'in_sync')];
+    expect(frozen(half, members)).toEqual([]);
   });
 
   test('goes on when nobody is half in it', () => {

@@ -278,14 +278,20 @@ function join(facts: ConnectionFacts): Action[] {
   return [{ kind: 'Join', nqn: leg.nqn, slot, sync: leg.bitmapCovers ? 'Bitmap' : 'Full' }];
 }
 
-/** Given an array that is frozen, when an agent was killed in the middle of a join, then the join is done again, or undone. */
+/**
+ * Given an array that is frozen, when an agent was killed in the middle of a join, then the join is done again. Never let go
+ * with a member half in it: md would count that one as in sync without a copy (ADR 7). One that can't be reached is dropped
+ * in its time, and then nobody is half in it.
+ */
 function resumeJoin({ legs, array, raidDisks }: ConnectionFacts): Action[] {
+  const members = array?.members ?? [];
+  const isWhole = (device: string): boolean => legs.some((leg) => leg.recorded && leg.member?.device === device);
+  if (members.every(({ device }) => isWhole(device))) return [{ kind: 'Unfreeze' }];
   const half = legs.find((leg) => leg.desired && !leg.recorded && leg.member && isLive(leg) && !leg.busy);
-  if (!half?.member) return [{ kind: 'Unfreeze' }];
-  const taken = new Set(array?.members.map((member) => member.slot));
+  const taken = new Set(members.map((member) => member.slot));
   const free = Array.from({ length: raidDisks }, (_, index) => index).find((index) => !taken.has(index));
-  const slot = half.member.slot ?? free;
-  if (slot === undefined) return [{ kind: 'Unfreeze' }];
+  const slot = half?.member?.slot ?? free;
+  if (half === undefined || slot === undefined) return [];
   return [{ kind: 'Join', nqn: half.nqn, slot, sync: half.bitmapCovers ? 'Bitmap' : 'Full' }];
 }
 

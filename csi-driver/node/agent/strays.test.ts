@@ -14,7 +14,7 @@ async function sweep(
   links: Readonly<Record<string, string>> = {},
 ): Promise<string[]> {
   const done: string[] = [];
-  const legs = [...letters].map((letter, i) => ({
+  const legs = letters.split('').map((letter, i) => ({
     nqn: nqn(letter.toLowerCase()),
     i,
     held: letter !== letter.toLowerCase(),

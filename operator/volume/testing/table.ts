@@ -114,7 +114,7 @@ export function createTable<T extends KubeObject>(options: TableOptions<T>): Tab
     },
     applyStatus: (name, status) => {
       const before = existing(name);
-      return change(before, { ...before, status } as T);
+      return change(before, { ...before, status });
     },
     replace: (object) => {
       const before = existing(object.metadata.name);
