@@ -133,3 +133,19 @@ test('times that make no sense are refused', () => {
     runWithLeaderElection({ ...options, leaseDurationMs: 10, renewDeadlineMs: 10, retryPeriodMs: 1 }),
   ).toThrow('retryPeriodMs < renewDeadlineMs < leaseDurationMs');
 });
+
+// Given a renewal that is under way when the leader stops, when it lands between the look and the release, then the lead
+// is given away all the same.
+test('the lead is given away although a last renewal comes in between', async () => {
+  const { clock, leases, run } = setUp();
+  const a = run('a');
+  await clock.advance(0);
+  let renewals = 1;
+  leases.before = async (method, name) => {
+    if (method !== 'replace' || renewals === 0) return;
+    renewals -= 1;
+    await leases.patch(name, { spec: { renewTime: '2026-01-01T00:00:00.000000Z' } });
+  };
+  await a.stop();
+  expect(leases.objects.get('operator')?.spec?.holderIdentity).toBe('');
+});

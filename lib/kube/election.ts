@@ -6,6 +6,8 @@ import { KubeError } from './error.ts';
 import type { Lease } from './kinds.ts';
 import { microTime } from './time.ts';
 
+const RELEASE_ATTEMPTS = 3;
+
 export interface LeaderElectionOptions {
   readonly leases: Resource<Lease>;
   readonly name: string;
@@ -147,16 +149,22 @@ export function runWithLeaderElection(options: LeaderElectionOptions): LeaderEle
     if (how === 'ended') await release();
   }
 
+  /** A renewal that was under way may come between the look and the release: then it looks again. */
   async function release(): Promise<void> {
-    try {
-      const current = await leases.get(name);
-      if (current?.spec?.holderIdentity !== identity) return;
-      await leases.replace({
-        ...current,
-        spec: { ...current.spec, holderIdentity: '', leaseDurationSeconds: 1, renewTime: microTime(clock.now()) },
-      });
-    } catch (error) {
-      log.warn('the lead could not be given away; it will lapse', { lease: name, error: describeError(error) });
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        const current = await leases.get(name);
+        if (current?.spec?.holderIdentity !== identity) return;
+        await leases.replace({
+          ...current,
+          spec: { ...current.spec, holderIdentity: '', leaseDurationSeconds: 1, renewTime: microTime(clock.now()) },
+        });
+        return;
+      } catch (error) {
+        if (error instanceof KubeError && error.isConflict && attempt < RELEASE_ATTEMPTS) continue;
+        log.warn('the lead could not be given away; it will lapse', { lease: name, error: describeError(error) });
+        return;
+      }
     }
   }
 

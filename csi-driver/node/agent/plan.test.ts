@@ -518,3 +518,15 @@ test.each(['faulty', 'blocked', 'write_error'])('a member that md calls %s is dr
     { kind: 'Drop', nqn: 'nqn-b', record: true, reason: 'the leg answered with an error' },
   ]);
 });
+
+// Given a second leg that falls silent while the first is about to rejoin, when md were told to take the first in, then it
+// would wait for the I/O of the second, and the agent, waiting for md, could not drop that one.
+test('no leg joins while an in-sync one holds I/O back', () => {
+  const returned = leg('c', { recorded: false, member: undefined, drained: true });
+  const join = (second: Partial<LegFacts>): unknown =>
+    plan(facts({ raidDisks: 3, legs: [leg('a'), leg('b', second), returned] })).actions;
+  expect(join({})).toMatchObject([{ kind: 'Join', nqn: 'nqn-c' }]);
+  expect(join({ quietMs: 999 })).toMatchObject([{ kind: 'Join', nqn: 'nqn-c' }]);
+  expect(join({ quietMs: 1000 })).toEqual([]);
+  expect(join({ ...connecting('b'), quietMs: 100 })).toEqual([]);
+});

@@ -267,6 +267,8 @@ function join(facts: ConnectionFacts): Action[] {
   const { array } = facts;
   if (!array || !facts.legs.some((leg) => leg.recorded && leg.member)) return [];
   if (array.syncAction === 'frozen') return resumeJoin(facts);
+  // md takes a member in only after the I/O under way has ended: not while a leg holds some back, which may yet be dropped.
+  if (facts.legs.some((leg) => leg.recorded && leg.member && !answers(leg))) return [];
   if (array.syncAction !== 'idle') return [];
   const taken = new Set(array.members.map((member) => member.slot));
   const slot = Array.from({ length: facts.raidDisks }, (_, index) => index).find((index) => !taken.has(index));
@@ -277,6 +279,11 @@ function join(facts: ConnectionFacts): Action[] {
   if (slot === undefined || leg === undefined) return [];
   return [{ kind: 'Join', nqn: leg.nqn, slot, sync: leg.bitmapCovers ? 'Bitmap' : 'Full' }];
 }
+
+/** A leg that has not ended anything for this long holds I/O back. */
+const HOLDS_BACK_MS = 1000;
+
+const answers = (leg: LegFacts): boolean => isLive(leg) && !leg.pathFailed && leg.quietMs < HOLDS_BACK_MS;
 
 /**
  * Given an array that is frozen, when an agent was killed in the middle of a join, then the join is done again. Never let go
