@@ -4,7 +4,7 @@ import { nothing } from '../decision.ts';
 import type { Facts } from '../facts.ts';
 import { activeObject } from '../facts.ts';
 import { sameJson } from '../merge-patch.ts';
-import type { ConnectionLeg, ConnectionSpec } from '../model.ts';
+import type { ConnectionLeg, ConnectionSpec, VolumeConnection } from '../model.ts';
 import { accessActions } from './access.ts';
 
 /**
@@ -19,7 +19,7 @@ export const connect: Rule = (facts): Decision => {
   const access = accessActions(facts, attachment.hostNqn, attachment.epoch);
   const legs = legsOf(facts);
   if (connection !== undefined) {
-    return { actions: [...access, ...update(facts, connection.spec, connection.metadata, legs)] };
+    return { actions: [...access, ...followLegs(facts, connection, legs)] };
   }
   const old = facts.oldConnections.find(({ spec }) => spec.node === session.node);
   if (old !== undefined) {
@@ -76,12 +76,13 @@ function names(legs: readonly ConnectionLeg[]): readonly string[] {
   return legs.map(({ replica }) => replica);
 }
 
-function update(
+/** What keeps a connection up to date with the volume: also while it is let go, as its client's I/O may wait for a leg. */
+export function followLegs(
   facts: Facts,
-  present: ConnectionSpec,
-  { name, uid = '' }: { readonly name: string; readonly uid?: string },
-  legs: readonly ConnectionLeg[],
+  { metadata, spec: present }: Pick<VolumeConnection, 'metadata' | 'spec'>,
+  legs: readonly ConnectionLeg[] = legsOf(facts),
 ) {
+  const { name, uid = '' } = metadata;
   const wanted = { legs: [...legs], ...timing(facts), epoch: facts.attachment.epoch };
   if (sameJson(wanted, followedOf(present))) return [];
   const added = names(legs).filter((leg) => !names(present.legs).includes(leg));

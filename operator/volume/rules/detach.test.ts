@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import type { WorldSketch } from '../testing/world.ts';
 import { connectionObject, facts, nowMs } from '../testing/world.ts';
+import { legsOf } from './connection.ts';
 import { fence, release, released, sweepConnections } from './detach.ts';
 
 /** c1 has the volume under epoch 4 and is to have it no longer. */
@@ -15,6 +16,20 @@ describe('a client that lives lets go by itself', () => {
   test('its connection is deleted, once', () => {
     expect(release(facts(unwanted())).actions).toMatchObject([{ kind: 'deleteConnection', name: 'v.c1' }]);
     expect(release(facts(unwanted(going))).actions).toEqual([]);
+  });
+
+  // Given the storage node of the last in-sync leg is booted again while the client lets go, when it were not told of the new
+  // name, then its I/O would wait for the old one for ever, and so would the release.
+  test('it is told of a leg that came back under another name', () => {
+    const { metadata, spec } = connectionObject('c1', 4, [...legsOf(facts(unwanted()))], true);
+    const sketch = unwanted({
+      connection: { metadata, spec },
+      replicas: [{}, { status: { nqn: 'nqn:r1:booted-again' } }],
+    });
+    const { actions = [] } = release(facts(sketch));
+    expect(actions).toMatchObject([
+      { kind: 'updateConnection', spec: { epoch: 4, legs: [{ nqn: 'nqn:r0' }, { nqn: 'nqn:r1:booted-again' }] } },
+    ]);
   });
 
   test('it is waited for, however slow, and the message says for what', () => {

@@ -3,10 +3,12 @@ import type { Decision, Rule } from '../decision.ts';
 import { nothing } from '../decision.ts';
 import type { Facts } from '../facts.ts';
 import { accessActions, fenceState, fenceWait, targetEpoch } from './access.ts';
+import { followLegs } from './connection.ts';
 
 /**
  * Given a client that is alive, when the volume is no longer meant for it, then its connection is deleted and the client
- * is waited for: it unmounts, stops the array, says that it was clean, and lets the connection go.
+ * is waited for: it unmounts, stops the array, says that it was clean, and lets the connection go. Meanwhile it is told of
+ * legs that come back under other names, as what it has to finish may wait for them.
  */
 export const release: Rule = (facts): Decision => {
   const { session } = facts;
@@ -17,7 +19,7 @@ export const release: Rule = (facts): Decision => {
   const told = connection.status?.message;
   const message = `detaching: waits until ${node} has stopped the array and let go${told ? ` (it says: ${told})` : ''}`;
   return {
-    actions: deleteConnection(connection, `${node} is to let go of the volume`),
+    actions: [...deleteConnection(connection, `${node} is to let go of the volume`), ...followLegs(facts, connection)],
     notes: [{ topic: 'detach', reason: 'Detaching', message }],
   };
 };
