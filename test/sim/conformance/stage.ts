@@ -106,7 +106,8 @@ export const deviceOf = (stage: Stage, leg: number): string =>
 /** The state of a leg's member in words, or `gone`. */
 export function memberOf(stage: Stage, leg: number): string {
   const member = stage.md.readArray(ARRAY)?.members.find(({ device }) => device === deviceOf(stage, leg));
-  return member ? [...member.state].join(',') : 'gone';
+  // That errors of its writes are held is how every member is set up, and says nothing about what happened to it.
+  return member ? [...member.state].filter((word) => word !== 'external_bbl').join(',') : 'gone';
 }
 
 /** The array's state. An array without a write for 200 ms is also called `active-idle`, which depends on the timing alone. */
