@@ -75,7 +75,7 @@ export async function startClientAgent(options: ClientAgentOptions): Promise<Cli
     });
     const done = loop.run().finally(() => {
       loops.delete(name);
-      if (!stopping) void removeStrays(known(), { ports: host, log });
+      if (!stopping) clearStrays().catch((error: unknown) => log.error('strays stay', { error: String(error) }));
       // A new connection of the same name may have appeared while the old one was being released.
       const next = connectionInformer.get(name);
       if (!stopping && next && next.metadata.uid !== object.metadata.uid) begin(next);
@@ -92,6 +92,7 @@ export async function startClientAgent(options: ClientAgentOptions): Promise<Cli
     return new Set([...listed, ...kept]);
   }
 
+  const clearStrays = (): Promise<void> => removeStrays(known, { ports: host, log });
   const volumeOf = (connection: string): string => connection.slice(0, -`.${node}`.length);
 
   const heartbeat = startHeartbeat({
@@ -119,7 +120,7 @@ export async function startClientAgent(options: ClientAgentOptions): Promise<Cli
       left = still;
       if (left.length > 0) await sleep(clock, FENCE_RETRY_MS);
     }
-    if (!stopping) await removeStrays(known(), { ports: host, log });
+    if (!stopping) await clearStrays();
   }
   sweeping.catch((error: unknown) => log.error('sweep failed', { error: String(error) }));
 

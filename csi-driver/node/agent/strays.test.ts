@@ -12,8 +12,10 @@ async function sweep(
   letters: string,
   known: readonly string[],
   links: Readonly<Record<string, string>> = {},
+  appears?: string,
 ): Promise<string[]> {
   const done: string[] = [];
+  const names = new Set([...known.map(nqn), '/dev/holdfast/known']);
   const legs = letters.split('').map((letter, i) => ({
     nqn: nqn(letter.toLowerCase()),
     i,
@@ -32,7 +34,10 @@ async function sweep(
             : [],
         ),
       open: (name: string) => Promise.resolve(void done.push(`open ${name.at(VALVE_PREFIX.length)}`)),
-      remove: (name: string) => Promise.resolve(void done.push(`remove ${name.at(VALVE_PREFIX.length)}`)),
+      remove: (name: string) => {
+        if (appears !== undefined) names.add(nqn(appears));
+        return Promise.resolve(void done.push(`remove ${name.at(VALVE_PREFIX.length)}`));
+      },
     },
     nvme: {
       listControllers: () => legs.map((leg) => ({ name: `nvme${leg.i}`, nqn: leg.nqn, state: 'live' })),
@@ -45,12 +50,17 @@ async function sweep(
     },
   } as unknown as AgentPorts;
   const log = { info: () => undefined, warn: () => undefined } as unknown as Logger;
-  await removeStrays(new Set([...known.map(nqn), '/dev/holdfast/known']), { ports, log });
+  await removeStrays(() => names, { ports, log });
   return done;
 }
 
 test('what nobody answers for goes, the valve before its controller', async () => {
   expect(await sweep('ab', ['a'])).toEqual(['open b', 'remove b', 'delete nvme1']);
+});
+
+// Given a volume that is attached while the strays of another are removed, then its new controllers are nobody's strays.
+test('what somebody has come to answer for meanwhile stays', async () => {
+  expect(await sweep('abc', ['a'], {}, 'c')).toEqual(['open b', 'remove b', 'delete nvme1']);
 });
 
 test('what is below a running array stays, although nobody lists it', async () => {

@@ -6,10 +6,10 @@ import type { AgentPorts } from './ports.ts';
  * Takes away valves, controllers and links that nobody on this node answers for: what an agent that was killed left of
  * replicas that have been replaced, and of volumes that have gone elsewhere. What is below a running array stays, and so do
  * links to one.
- * @param known NVMe names of the legs of all connections of this node, and the paths of their volumes
+ * @param known asked again before each decision, as volumes are attached meanwhile: NVMe names of the legs of all connections of this node, and the paths of their volumes
  */
 export async function removeStrays(
-  known: ReadonlySet<string>,
+  known: () => ReadonlySet<string>,
   { ports, log }: { readonly ports: Pick<AgentPorts, 'md' | 'valves' | 'nvme' | 'links'>; readonly log: Logger },
 ): Promise<void> {
   const { md, valves, nvme, links } = ports;
@@ -18,7 +18,7 @@ export async function removeStrays(
   );
   const all = [...valves.list(VALVE_PREFIX).values()];
   const held = new Set(all.filter(({ device }) => members.has(device)).map(({ name }) => nqnOfValve(name)));
-  const isStray = (nqn: string): boolean => !known.has(nqn) && !held.has(nqn);
+  const isStray = (nqn: string): boolean => !known().has(nqn) && !held.has(nqn);
   const attempt = async (what: string, work: () => Promise<void>): Promise<void> => {
     try {
       await work();
@@ -27,18 +27,19 @@ export async function removeStrays(
       log.warn(`a stray ${what} could not be removed`, { error: String(error) });
     }
   };
-  for (const { name } of all.filter((valve) => isStray(nqnOfValve(valve.name)))) {
+  for (const { name } of all) {
+    if (!isStray(nqnOfValve(name))) continue;
     await attempt(`valve ${name}`, async () => {
       await valves.open(name, undefined);
       await valves.remove(name);
     });
   }
-  for (const { name } of nvme.listControllers(isReplicaNqn).filter(({ nqn }) => isStray(nqn))) {
-    await attempt(`controller ${name}`, () => nvme.deleteController(name));
+  for (const { name, nqn } of nvme.listControllers(isReplicaNqn)) {
+    if (isStray(nqn)) await attempt(`controller ${name}`, () => nvme.deleteController(name));
   }
   const running = new Set(md.list(ARRAY_PREFIX).map((name) => `/dev/${name}`));
   for (const path of links.list()) {
-    if (!known.has(path) && !running.has(links.read(path) ?? ''))
+    if (!known().has(path) && !running.has(links.read(path) ?? ''))
       await attempt(`link ${path}`, () => links.remove(path));
   }
 }
