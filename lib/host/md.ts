@@ -29,6 +29,16 @@ export interface MdArray {
   readonly members: readonly MdMember[];
 }
 
+/** Whether the array takes I/O. `readonly` is what a start that was cut off leaves: nobody can have written to it. */
+export function isRunning(array: MdArray | undefined): array is MdArray {
+  return array !== undefined && array.state !== 'inactive' && array.state !== 'readonly';
+}
+
+/** Whether md has failed the member, holds writes because one to it has failed, or did so: it lacks a write. */
+export function hasErred({ state }: Pick<MdMember, 'state'>): boolean {
+  return state.has('faulty') || state.has('blocked') || state.has('write_error');
+}
+
 export interface AssembleOptions {
   readonly name: string;
   readonly raidDisks: number;

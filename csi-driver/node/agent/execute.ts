@@ -7,13 +7,13 @@ import {
   valveName,
 } from '../../../lib/api/names.ts';
 import { stampOf, type RecordStamp } from '../../../lib/api/record-stamp.ts';
+import { hasErred } from '../../../lib/host/md.ts';
 import { readBlockStat } from '../../../lib/host/sysfs.ts';
 import { factsOf, record, type ExecuteContext } from './context.ts';
 import type { Action, LegFacts } from './facts.ts';
 import { fenceArray } from './fence.ts';
 import { stampWithout, stayingLegs, writeLegRecords } from './leg-records.ts';
 import { connectLeg, disconnectLeg, freshValve, inBackground, swapLeg } from './legs.ts';
-import { hasErred } from './plan.ts';
 import { assemble, link, stop } from './start-stop.ts';
 
 const REINSTATE_PAUSE_MS = 500;
@@ -197,7 +197,7 @@ async function recordJoined(leg: LegFacts, context: ExecuteContext): Promise<voi
   const { connection, memory, log, ports } = context;
   const array = ports.md.readArray(arrayName(connection.spec.volumeUid));
   const member = array?.members.find((found) => found.device === leg.member?.device);
-  if (array?.syncAction !== 'idle' || !member?.state.has('in_sync') || member.state.has('faulty')) return;
+  if (array?.syncAction !== 'idle' || !member?.state.has('in_sync') || hasErred(member)) return;
   const { status = {} } = await record(context, (status) => {
     const inSync = status.inSync ?? [];
     if (inSync.includes(leg.replica)) return undefined;

@@ -1,4 +1,4 @@
-import { arrayStatePath, memberStatePath, parseWords } from '../../../lib/host/md.ts';
+import { arrayStatePath, hasErred, memberStatePath, parseWords } from '../../../lib/host/md.ts';
 import { controllerStatePath } from '../../../lib/host/nvme.ts';
 import {
   blockStatPath,
@@ -75,7 +75,7 @@ function isWell({ tracker, controllerState, memberState, namespaceStat, valveSta
   const stat = parse(namespaceStat.read());
   const ended = tracker.sample({ live, stat }, nowMs);
   const words = parseWords(memberState.read() ?? '');
-  const belongs = words.has('in_sync') && !words.has('faulty') && !words.has('blocked');
+  const belongs = words.has('in_sync') && !hasErred({ state: words });
   return live && belongs && !isHeldBack(waiting, stat, ended) && tracker.quietMs(nowMs) === 0;
 }
 

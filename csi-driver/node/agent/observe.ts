@@ -10,7 +10,7 @@ import {
 } from '../../../lib/api/names.ts';
 import { parseDurationMs } from '../../../lib/api/duration.ts';
 import { policyDelayMs } from '../../../lib/api/policy.ts';
-import type { MdArray } from '../../../lib/host/md.ts';
+import { isRunning, type MdArray } from '../../../lib/host/md.ts';
 import type { NvmeController, NvmeNamespace } from '../../../lib/host/nvme.ts';
 import { readBlockStat } from '../../../lib/host/sysfs.ts';
 import type { Valve } from '../../../lib/host/valve.ts';
@@ -57,7 +57,7 @@ export async function observe(input: ObserveInput): Promise<ConnectionFacts> {
   const inSync = status?.inSync ?? [];
   const releasing = connection.metadata.deletionTimestamp !== undefined;
   for (const leg of spec.legs) memory.learn(leg, nowMs);
-  const running = array !== undefined && !['inactive', 'readonly'].includes(array.state);
+  const running = isRunning(array);
   rememberDrains(connection, memory, bootId, running);
   for (const leg of unknownMembers(input, array)) memory.learn(leg, nowMs);
   forgetRetired(input);

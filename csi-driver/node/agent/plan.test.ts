@@ -530,3 +530,12 @@ test('no leg joins while an in-sync one holds I/O back', () => {
   expect(join({ quietMs: 1000 })).toEqual([]);
   expect(join({ ...connecting('b'), quietMs: 100 })).toEqual([]);
 });
+
+// Given a leg to which a write has failed, noted as a bad block and let go since, when md calls it in sync, then it lacks that
+// write: it must not enter the record, and goes.
+test('a leg with a failed write is not proven to be in sync', () => {
+  const erred = leg('b', { recorded: false, member: member('dm-b', 1, 'in_sync', 'write_error') });
+  expect(plan(facts({ legs: [leg('a'), erred] })).actions).toMatchObject([
+    { kind: 'Drop', nqn: 'nqn-b', record: false, reason: 'the leg answered with an error' },
+  ]);
+});

@@ -1,4 +1,4 @@
-import type { MdMember } from '../../../lib/host/md.ts';
+import { hasErred, isRunning, type MdArray } from '../../../lib/host/md.ts';
 import type { Action, ConnectionFacts, LegFacts, Plan } from './facts.ts';
 
 /** A leg counts as alive for a decision about another one only when it has worked for this long without a pause. */
@@ -13,12 +13,7 @@ export function plan(facts: ConnectionFacts): Plan {
   if (facts.releasing) return planRelease(facts);
   if (facts.grant === 'NotYet')
     return { actions: [], phase: 'Connecting', message: 'waiting for the attachment record' };
-  return isRunning(facts) ? planRunning(facts) : planStart(facts);
-}
-
-/** `readonly` is what an interrupted start leaves: nobody can have written to it, so it is started over. */
-function isRunning({ array }: ConnectionFacts): boolean {
-  return array !== undefined && !['inactive', 'readonly', 'clear'].includes(array.state);
+  return isRunning(facts.array) ? planRunning(facts, facts.array) : planStart(facts);
 }
 
 const isLive = (leg: LegFacts): boolean => leg.controller?.state === 'live' && leg.namespace !== undefined;
@@ -40,7 +35,8 @@ const KEEPS_GOING = new Set<Action['kind']>(['Drop', 'MarkActive', 'Connect', 'S
 function planRelease(facts: ConnectionFacts): Plan {
   const phase = 'Releasing';
   // Its users, and md itself when it stops, may wait for legs.
-  const kept = isRunning(facts) ? planRunning(facts).actions.filter(({ kind }) => KEEPS_GOING.has(kind)) : [];
+  const running = isRunning(facts.array) ? planRunning(facts, facts.array).actions : [];
+  const kept = running.filter(({ kind }) => KEEPS_GOING.has(kind));
   if (facts.mountPoints.length > 0) {
     return { actions: kept, phase, message: `waiting for the unmount of ${facts.mountPoints.join(', ')}` };
   }
@@ -116,9 +112,7 @@ function planLostArray(facts: ConnectionFacts): Plan | undefined {
   return { actions: [{ kind: 'Fence' }], phase: 'Waiting', message };
 }
 
-function planRunning(facts: ConnectionFacts): Plan {
-  const array = facts.array;
-  if (array === undefined) return { actions: [], phase: 'Connecting', message: '' };
+function planRunning(facts: ConnectionFacts, array: MdArray): Plan {
   const lost = planLostArray(facts);
   if (lost) return lost;
   const actions: Action[] = facts.linked ? [] : [{ kind: 'Link' }];
@@ -138,9 +132,9 @@ function planRunning(facts: ConnectionFacts): Plan {
   const blocked = array.members.some((member) => member.state.has('blocked'));
   if (array.state === 'write-pending' && !blocked && failing.length === 0) actions.push({ kind: 'MarkActive' });
 
-  const joined = facts.legs.find((leg) => !leg.recorded && isProvenInSync(leg, facts));
+  const joined = facts.legs.find((leg) => !leg.recorded && isProvenInSync(leg, array));
   if (joined) actions.push({ kind: 'RecordJoined', nqn: joined.nqn });
-  if (failing.length === 0) actions.push(...join(facts));
+  if (failing.length === 0) actions.push(...join(facts, array));
 
   const stuck = failing.filter((leg) => !droppable.includes(leg));
   if (stuck.length > 0) {
@@ -194,7 +188,7 @@ export function slowLegs({ legs }: Pick<ConnectionFacts, 'legs'>): LegFacts[] {
  */
 function isFailing(leg: LegFacts, facts: ConnectionFacts): boolean {
   if (!leg.member) return leg.recorded;
-  if (hasErred(leg.member)) return leg.recorded || leg.member.state.has('blocked');
+  if (hasErred(leg.member)) return leg.recorded || !isReleased(leg);
   if (!leg.desired) return facts.recordedElsewhere.length === 0;
   if (leg.pathErred) return true;
   if (isLive(leg) && !leg.pathFailed) {
@@ -209,11 +203,6 @@ function whyFailing(leg: LegFacts, facts: ConnectionFacts): string {
   if (!leg.desired) return 'it no longer belongs to the volume';
   if (isLive(leg) && !leg.pathFailed) return `its connection lives, but no I/O ended for ${Math.round(leg.quietMs)} ms`;
   return `no answer for ${Math.round(leg.quietMs)} ms (legTimeout ${facts.legTimeoutMs} ms)`;
-}
-
-/** md has failed the member, or holds writes because one to it has failed. */
-export function hasErred({ state }: MdMember): boolean {
-  return state.has('faulty') || state.has('blocked') || state.has('write_error');
 }
 
 /** The other in-sync members that work: one of them must be left when a leg is dropped. */
@@ -249,29 +238,27 @@ function mend(leg: LegFacts, { told }: ConnectionFacts): Action[] {
   return leg.pathFailed && leg.reinstateInMs <= 0 ? [{ kind: 'ReinstatePath', nqn: leg.nqn }] : [];
 }
 
-/** In sync means proven: md says so, nothing is being copied, and the leg works. */
-function isProvenInSync(leg: LegFacts, { array }: ConnectionFacts): boolean {
+/** In sync means proven: md says so, nothing is being copied, no write to it has failed, and the leg works. */
+function isProvenInSync(leg: LegFacts, array: MdArray): boolean {
   return (
     leg.desired &&
     leg.member?.state.has('in_sync') === true &&
-    !leg.member.state.has('faulty') &&
+    !hasErred(leg.member) &&
     leg.member.slot !== undefined &&
-    array?.syncAction === 'idle' &&
+    array.syncAction === 'idle' &&
     isLive(leg) &&
     !leg.pathFailed
   );
 }
 
 /** Given an idle array with a free slot, when a leg has returned or is new, then it joins and is brought up to date. */
-function join(facts: ConnectionFacts): Action[] {
-  const { array } = facts;
-  if (!array || !facts.legs.some((leg) => leg.recorded && leg.member)) return [];
-  if (array.syncAction === 'frozen') return resumeJoin(facts);
+function join(facts: ConnectionFacts, array: MdArray): Action[] {
+  if (!facts.legs.some((leg) => leg.recorded && leg.member)) return [];
+  if (array.syncAction === 'frozen') return resumeJoin(facts, array);
   // md takes a member in only after the I/O under way has ended: not while a leg holds some back, which may yet be dropped.
   if (facts.legs.some((leg) => leg.recorded && leg.member && !answers(leg))) return [];
   if (array.syncAction !== 'idle') return [];
-  const taken = new Set(array.members.map((member) => member.slot));
-  const slot = Array.from({ length: facts.raidDisks }, (_, index) => index).find((index) => !taken.has(index));
+  const slot = freeSlot(facts, array);
   const leg = facts.legs.find(
     (leg) =>
       leg.desired && !leg.recorded && !leg.member && !leg.busy && leg.drained && isLive(leg) && leg.joinInMs <= 0,
@@ -280,24 +267,27 @@ function join(facts: ConnectionFacts): Action[] {
   return [{ kind: 'Join', nqn: leg.nqn, slot, sync: leg.bitmapCovers ? 'Bitmap' : 'Full' }];
 }
 
-/** A leg that has not ended anything for this long holds I/O back. */
-const HOLDS_BACK_MS = 1000;
+function freeSlot({ raidDisks }: ConnectionFacts, { members }: MdArray): number | undefined {
+  const taken = new Set(members.map(({ slot }) => slot));
+  return Array.from({ length: raidDisks }, (_, index) => index).find((index) => !taken.has(index));
+}
 
-const answers = (leg: LegFacts): boolean => isLive(leg) && !leg.pathFailed && leg.quietMs < HOLDS_BACK_MS;
+/** A leg that has not ended any I/O for this long holds it back, and is shown as stalled. */
+export const STALLED_MS = 1000;
+
+const answers = (leg: LegFacts): boolean => isLive(leg) && !leg.pathFailed && leg.quietMs < STALLED_MS;
 
 /**
  * Given an array that is frozen, when an agent was killed in the middle of a join, then the join is done again. Never let go
  * with a member half in it: md would count that one as in sync without a copy (ADR 7). One that can't be reached is dropped
  * in its time, and then nobody is half in it.
  */
-function resumeJoin({ legs, array, raidDisks }: ConnectionFacts): Action[] {
-  const members = array?.members ?? [];
+function resumeJoin(facts: ConnectionFacts, array: MdArray): Action[] {
+  const { legs } = facts;
   const isWhole = (device: string): boolean => legs.some((leg) => leg.recorded && leg.member?.device === device);
-  if (members.every(({ device }) => isWhole(device))) return [{ kind: 'Unfreeze' }];
+  if (array.members.every(({ device }) => isWhole(device))) return [{ kind: 'Unfreeze' }];
   const half = legs.find((leg) => leg.desired && !leg.recorded && leg.member && isLive(leg) && !leg.busy);
-  const taken = new Set(members.map((member) => member.slot));
-  const free = Array.from({ length: raidDisks }, (_, index) => index).find((index) => !taken.has(index));
-  const slot = half?.member?.slot ?? free;
+  const slot = half?.member?.slot ?? freeSlot(facts, array);
   if (half === undefined || slot === undefined) return [];
   return [{ kind: 'Join', nqn: half.nqn, slot, sync: half.bitmapCovers ? 'Bitmap' : 'Full' }];
 }

@@ -7,7 +7,7 @@ import {
   valveName,
 } from '../../../lib/api/names.ts';
 import { stampOf } from '../../../lib/api/record-stamp.ts';
-import type { AssembleOptions } from '../../../lib/host/md.ts';
+import { isRunning, type AssembleOptions } from '../../../lib/host/md.ts';
 import { factsOf, record, type ExecuteContext } from './context.ts';
 import { checkLegRecords, writeLegRecords } from './leg-records.ts';
 import type { Action } from './facts.ts';
@@ -86,7 +86,7 @@ export async function stop(context: ExecuteContext): Promise<void> {
   const { md } = ports;
   const name = arrayName(connection.spec.volumeUid);
   const resynced = md.isResynced(name);
-  const ran = facts.array !== undefined && !['inactive', 'readonly'].includes(facts.array.state);
+  const ran = isRunning(facts.array);
   const complete = await stopInTime(name, context);
   const clean = ran && resynced && complete;
   log.info('array stopped', { volume: connection.spec.volume, clean });

@@ -1,14 +1,13 @@
 import type { VolumeConnection } from '../../../lib/api/index.ts';
 import { devicePath } from '../../../lib/api/names.ts';
+import { isRunning } from '../../../lib/host/md.ts';
 import type { ConnectionFacts, LegFacts, Plan } from './facts.ts';
 import type { VolumeMemory } from './memory.ts';
+import { STALLED_MS } from './plan.ts';
 import type { AgentPorts } from './ports.ts';
 
 type Status = NonNullable<VolumeConnection['status']>;
 type LegStatus = NonNullable<Status['legs']>[number];
-
-/** A leg of the in-sync set that has not answered for this long is shown as stalled. */
-const STALLED_MS = 1000;
 
 /** What this client sees of the volume: the status of its VolumeConnection. `since` is kept while a leg's state is. */
 export function connectionStatus(
@@ -24,8 +23,7 @@ export function connectionStatus(
   const legs = facts.legs.filter((leg) => leg.desired).map((leg) => legStatus(leg, facts, memory, previous, now));
   const inSync = legs.filter((leg) => leg.state === 'InSync').length;
   // Only an array of this epoch: whoever reads the status takes it for the word of one who started it.
-  const running =
-    facts.grant === 'Ours' && array !== undefined && facts.linked && !['inactive', 'readonly'].includes(array.state);
+  const running = facts.grant === 'Ours' && facts.linked && isRunning(array);
   const syncing = legs.filter((leg) => leg.sync);
   const message = memory.lastError === undefined ? plan.message : `${plan.message}; ${memory.lastError}`;
   return {
