@@ -1,5 +1,6 @@
 import { compareMarks, logicalVolumeTags } from '../../lib/api/index.ts';
 import type { LvmVolume } from '../../lib/host/lvm.ts';
+import { identityOf } from './identity.ts';
 import { orphanRefusal, type Action } from './plan.ts';
 import { ERASED_TAG, type RecordFacts, type ReplicaFacts } from './world.ts';
 
@@ -57,7 +58,7 @@ export function guard(action: Action, planned: ReplicaFacts, fresh: FreshFacts):
     case 'erase-volume':
     case 'remove-volume':
       if (volume === undefined) return 'its logical volume is gone already';
-      if (!volume.tags.includes(`hf.replica=${replica.uid}`)) return 'its logical volume carries another name';
+      if (identityOf(volume.tags).replicaUid !== replica.uid) return 'its logical volume carries another name';
       if (volume.open === true) return 'its logical volume is in use';
       if (action.kind === 'remove-volume' && !volume.tags.includes(ERASED_TAG)) return 'it has not been erased';
       return guardOrphan(replica, record);

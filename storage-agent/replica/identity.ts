@@ -1,4 +1,4 @@
-import { legSizeBytes, LVM_TAG } from '../../lib/api/index.ts';
+import { legSizeBytes, logicalVolumeTags, LVM_TAG } from '../../lib/api/index.ts';
 import type { LvmVolume, TagChange } from '../../lib/host/lvm.ts';
 import { ERASED_TAG, type ReplicaFacts } from './world.ts';
 
@@ -100,8 +100,7 @@ export function epochChange(replica: ReplicaFacts, volume: LvmVolume): TagChange
 
 /** The tags to change so that a volume that is taken over is the replica's own, or undefined when it is. */
 export function adoptionChange(replica: ReplicaFacts, volume: LvmVolume): TagChange | undefined {
-  const own = [`${VOLUME_UID}${replica.volumeUid}`, `${REPLICA_UID}${replica.uid}`];
-  return change(volume.tags, own, [VOLUME_UID, REPLICA_UID]);
+  return change(volume.tags, logicalVolumeTags(replica.volumeUid, replica.uid), [VOLUME_UID, REPLICA_UID]);
 }
 
 function change(tags: readonly string[], wanted: readonly string[], keys: readonly string[]): TagChange | undefined {

@@ -363,7 +363,7 @@ function planOrphan(world: ReplicaWorld): Plan {
   const name = logicalVolumeName(replica.uid);
   const place = { group: pool.group, name };
   if (volume === undefined) return act({ kind: 'release', ...place }, 'Erasing', 'erased; letting the object go');
-  if (!volume.tags.includes(`hf.replica=${replica.uid}`)) {
+  if (identityOf(volume.tags).replicaUid !== replica.uid) {
     return wait(`the logical volume ${pool.group}/${name} has no tag hf.replica=${replica.uid}`, 'HF308', 'Failed');
   }
   if (volume.tags.includes(ERASED_TAG)) {
