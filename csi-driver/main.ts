@@ -8,6 +8,7 @@ import { systemClock } from '../lib/clock.ts';
 import { run } from '../lib/host/exec.ts';
 import { createFilesystems } from '../lib/host/mkfs.ts';
 import { createMounts } from '../lib/host/mount.ts';
+import { serveHealthIfAsked } from '../lib/health.ts';
 import { createLogger, describeError, type Logger } from '../lib/log.ts';
 import { createChanges, type Changes } from './changes.ts';
 import { controllerService } from './controller/service.ts';
@@ -85,6 +86,7 @@ async function main(values: Values): Promise<void> {
     defaultTimeoutMs: DEFAULT_CALL_TIMEOUT_MS,
   });
 
+  const health = await serveHealthIfAsked(values.health, running.ready);
   let stopping = false;
   const stop = (signal: string): void => {
     if (stopping) return;
@@ -96,7 +98,10 @@ async function main(values: Values): Promise<void> {
         log.error('did not stop in order', { error: describeError(error) });
         process.exitCode = 1;
       })
-      .finally(() => connection.close());
+      .finally(() => {
+        connection.close();
+        void health?.close();
+      });
   };
   process.on('SIGTERM', stop).on('SIGINT', stop);
 }

@@ -79,6 +79,11 @@ export const commonOptions = {
     default: '10s',
     description: 'a node whose Lease is older counts as away; renewed every third of it',
   },
+  health: {
+    type: 'string',
+    placeholder: 'HOST:PORT',
+    description: 'where to answer /livez and /readyz; default: nowhere',
+  },
   'log-level': {
     type: 'choice',
     choices: ['debug', 'info', 'warn', 'error'],
@@ -122,6 +127,17 @@ export function parseOrExit<const O extends OptionSpecs>(program: ProgramSpec<O>
   } catch (error) {
     if (!(error instanceof HoldfastError)) throw error;
     process.stderr.write(`${program.name}: ${error.message}\nTry "${program.name} --help".\n`);
+    process.exit(2);
+  }
+}
+
+/** Does what rests on a person's input: a mistake there ends the program with 2 and one line, without a stack trace. */
+export async function orExit<T>(program: string, work: () => T | Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof HoldfastError)) throw error;
+    process.stderr.write(`${program}: ${error.message}\n`);
     process.exit(2);
   }
 }

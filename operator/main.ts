@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import os from 'node:os';
-import { commonOptions, parseOrExit } from '../lib/cli.ts';
+import { commonOptions, orExit, parseOrExit } from '../lib/cli.ts';
 import { systemClock } from '../lib/clock.ts';
+import { serveHealthIfAsked } from '../lib/health.ts';
 import { connect, kinds, resource } from '../lib/kube/client.ts';
 import { createEventRecorder } from '../lib/kube/events.ts';
 import { kubeOver } from '../lib/kube/kube.ts';
@@ -44,7 +45,11 @@ const log = createLogger({
   level: options['log-level'],
   format: options['log-format'],
 });
-const connection = connect({ kubeconfigPath: options.kubeconfig, userAgent: 'holdfast-operator' });
+const connection = await orExit('operator', () =>
+  connect({ kubeconfigPath: options.kubeconfig, userAgent: 'holdfast-operator' }),
+);
+// One that waits for the lead is as ready as it can be.
+const health = await orExit('operator', () => serveHealthIfAsked(options.health, () => true));
 const { namespace } = options;
 const identity = options.identity ?? `${os.hostname()}-${randomUUID().slice(0, 8)}`;
 const leases = resource(connection, kinds.leases, namespace);
@@ -105,5 +110,6 @@ async function shutDown(signal: string): Promise<void> {
   await stop();
   await recorder.flush();
   connection.close();
+  await health?.close();
   log.info('stopped');
 }

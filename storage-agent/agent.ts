@@ -32,6 +32,8 @@ export interface AgentOptions {
 }
 
 export interface Agent {
+  /** Whether the API server has told what there is to do. */
+  readonly ready: () => boolean;
   /** Ends the loops after the effect that each is in. Exports and volumes stay as they are. */
   stop(): Promise<void>;
 }
@@ -107,15 +109,18 @@ export function startAgent(options: AgentOptions): Agent {
   nodes.start();
   replicas.start();
 
+  let ready = false;
   // Not awaited: without the API server the agent waits, and everything that is exported stays exported.
   const started = Promise.all([nodes.synced(), replicas.synced()]).then(() => {
     if (nodes.get(node) === undefined) log.warn('there is no StorageNode of this name yet; waiting for it', { node });
     nodeController.enqueue(NODE_KEY);
     nodeController.start();
     replicaController.start();
+    ready = true;
   });
   started.catch((error: unknown) => log.info('stopped before it began', { error: describeError(error) }));
   return {
+    ready: () => ready,
     stop: async () => {
       await Promise.all([nodeController.stop(), replicaController.stop()]);
       await Promise.all([nodes.stop(), replicas.stop()]);

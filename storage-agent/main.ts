@@ -1,6 +1,6 @@
-import { HoldfastError } from '../lib/api/index.ts';
-import { commonOptions, parseOrExit, type OptionSpecs } from '../lib/cli.ts';
-import { connect, type KubeConnection } from '../lib/kube/client.ts';
+import { commonOptions, orExit, parseOrExit, type OptionSpecs } from '../lib/cli.ts';
+import { serveHealthIfAsked } from '../lib/health.ts';
+import { connect } from '../lib/kube/client.ts';
 import { kubeOver } from '../lib/kube/kube.ts';
 import { createLogger, describeError } from '../lib/log.ts';
 import { startAgent, thisHost } from './agent.ts';
@@ -23,7 +23,9 @@ const values = parseOrExit({
   options,
 });
 const log = createLogger({ program: 'storage-agent', level: values['log-level'], format: values['log-format'] });
-const connection = connectOrExit();
+const connection = await orExit('storage-agent', () =>
+  connect({ kubeconfigPath: values.kubeconfig, userAgent: `storage-agent/${version}` }),
+);
 const agent = startAgent({
   kube: kubeOver(connection),
   node: values.node,
@@ -33,18 +35,8 @@ const agent = startAgent({
   host: thisHost(),
   log,
 });
+const health = await orExit('storage-agent', () => serveHealthIfAsked(values.health, agent.ready));
 log.info('started', { node: values.node, version });
-
-/** A kubeconfig that can't be used is a mistake of the person who starts the program: no stack trace. */
-function connectOrExit(): KubeConnection {
-  try {
-    return connect({ kubeconfigPath: values.kubeconfig, userAgent: `storage-agent/${version}` });
-  } catch (error) {
-    if (!(error instanceof HoldfastError)) throw error;
-    process.stderr.write(`storage-agent: ${error.message}\n`);
-    process.exit(2);
-  }
-}
 
 let isStopping = false;
 const stop = (signal: string): void => {
@@ -57,6 +49,9 @@ const stop = (signal: string): void => {
       log.error('did not stop in order', { error: describeError(error) });
       process.exitCode = 1;
     })
-    .finally(() => connection.close());
+    .finally(() => {
+      connection.close();
+      void health?.close();
+    });
 };
 process.on('SIGTERM', stop).on('SIGINT', stop);
