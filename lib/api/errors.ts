@@ -44,6 +44,7 @@ export const errorCodes = {
   HF412: 'the path is taken by another mount',
   HF413: 'the volume is not there on this node',
   HF500: 'a leg knows more than the API server',
+  HF501: 'the kernel can not keep the bitmap of a volume',
   HF600: 'there is no object of this name',
   HF601: 'the loss of data was not accepted',
   HF602: 'the volume can not be recovered',

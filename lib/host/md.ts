@@ -1,4 +1,5 @@
-import type { Sysfs } from './sysfs.ts';
+import { HoldfastError } from '../api/errors.ts';
+import { SysfsError, type Sysfs } from './sysfs.ts';
 
 /**
  * md RAID1 arrays with external metadata, driven over sysfs as mdmon does it
@@ -77,6 +78,7 @@ export interface Md {
   /**
    * Puts an array together, up to `readonly`: nothing is written to the members yet. Starts over when an earlier try
    * was cut off in the middle.
+   * @throws HoldfastError HF501 when this kernel can't keep a bitmap for such an array
    */
   assembleReadOnly(options: AssembleOptions): Promise<void>;
   /** Lets writes go on: from `readonly` after assembly, and from `write-pending` once what happened is recorded. */
@@ -126,6 +128,25 @@ function parseSlot(slot: string | undefined): number | undefined {
 export function parseSyncCompleted(text: string): MdArray['sync'] {
   const match = /^(\d+) \/ (\d+)$/.exec(text);
   return match ? { doneBytes: Number(match[1]) * 512, totalBytes: Number(match[2]) * 512 } : undefined;
+}
+
+/**
+ * Says that the bitmap's place is ours to choose. Later kernels make the folder `bitmap` only with the bitmap itself, and
+ * take a place for it only where md's own metadata reserves one (7.3: md-bitmap.c, location_store and bitmap_none_groups):
+ * there is no way to have one with external metadata.
+ */
+async function externalBitmap(sysfs: Sysfs, md: string): Promise<void> {
+  try {
+    await sysfs.writeAttribute(`${md}/bitmap/metadata`, 'external');
+  } catch (error) {
+    if (!(error instanceof SysfsError) || error.code !== 'ENOENT') throw error;
+    const release = sysfs.readAttribute('/proc/sys/kernel/osrelease') ?? 'of this node';
+    throw new HoldfastError(
+      'HF501',
+      `Linux ${release} takes no bitmap for an array with external metadata (md/bitmap/metadata is missing); Linux 6.1 to 6.12 do`,
+      { cause: error },
+    );
+  }
 }
 
 /** The port over sysfs. */
@@ -182,7 +203,7 @@ export function createMd(sysfs: Sysfs): Md {
         await sysfs.writeAttribute(`${md}/dev-${member.device}/slot`, String(member.slot));
       }
       await sysfs.writeAttribute(`${md}/component_size`, sizeKib);
-      await sysfs.writeAttribute(`${md}/bitmap/metadata`, 'external');
+      await externalBitmap(sysfs, md);
       await sysfs.writeAttribute(`${md}/bitmap/chunksize`, String(options.bitmapChunkBytes));
       await sysfs.writeAttribute(`${md}/bitmap/time_base`, '5');
       await sysfs.writeAttribute(`${md}/bitmap/location`, `+${options.bitmapSector}`);

@@ -1,0 +1,39 @@
+import { describe, expect, test } from '@jest/globals';
+import { createMd, type AssembleOptions } from './md.ts';
+import { SysfsError, type Sysfs } from './sysfs.ts';
+
+const ARRAY: AssembleOptions = {
+  name: 'md_hf',
+  raidDisks: 1,
+  sizeBytes: 16 * 1024 ** 2,
+  dataOffsetBytes: 4 * 1024 ** 2,
+  bitmapSector: 16,
+  bitmapChunkBytes: 64 * 1024,
+  resyncStart: 'none',
+  members: [{ device: 'dm-1', devNo: '253:1', slot: 0 }],
+};
+
+/** A sysfs in which nothing can be read but the kernel's release, and one file answers with an error. */
+function refusing(file: string, code: string): { sysfs: Sysfs; written: string[] } {
+  const written: string[] = [];
+  const sysfs = {
+    readAttribute: (path: string) => (path.endsWith('osrelease') ? '7.3.4-amd64' : undefined),
+    writeAttribute: async (path: string, value: string) => {
+      if (path.endsWith(file)) throw new SysfsError(`writing ${path}: ${code}`, code);
+      written.push(`${path} ${value}`);
+    },
+  } as unknown as Sysfs;
+  return { sysfs, written };
+}
+
+describe('a kernel without a bitmap for external metadata', () => {
+  test('is named, and the array never gets as far as readonly', async () => {
+    const { sysfs, written } = refusing('/bitmap/metadata', 'ENOENT');
+    await expect(createMd(sysfs).assembleReadOnly(ARRAY)).rejects.toThrow(/^HF501: Linux 7\.3\.4-amd64 /);
+    expect(written.filter((line) => line.includes('array_state'))).toEqual([]);
+  });
+  test('is not what another answer means', async () => {
+    const { sysfs } = refusing('/bitmap/metadata', 'EBUSY');
+    await expect(createMd(sysfs).assembleReadOnly(ARRAY)).rejects.toThrow(/EBUSY/);
+  });
+});
