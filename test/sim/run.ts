@@ -113,7 +113,7 @@ function healAll(world: World): void {
 }
 
 /** After any schedule the volume heals, can be written, and in the end nothing is left of what isn't needed. */
-async function comesToRest(world: World, { shape }: Schedule): Promise<void> {
+async function comesToRest(world: World, { shape, restsOn = 'c1' }: Schedule): Promise<void> {
   const { scheduler, laws, user } = world;
   const until = async (what: string, whatNot: () => string | undefined): Promise<boolean> => {
     const endMs = scheduler.now() + PATIENCE_MS;
@@ -125,17 +125,17 @@ async function comesToRest(world: World, { shape }: Schedule): Promise<void> {
     laws.broken(what, `${PATIENCE_MS / 1000} s after all faults have ended: ${whatNot()}`);
     return false;
   };
-  user.move('c1', true);
+  user.move(restsOn, true);
   const sinceMs = scheduler.now();
-  if (!(await until('the volume recovers', () => notHealthy(world, sinceMs)))) return;
+  if (!(await until('the volume recovers', () => notHealthy(world, restsOn, sinceMs)))) return;
   // A client that was too late with its lease is fenced, and its array is not clean: the next attachment makes it so.
   for (let times = 0; times < 3; times += 1) {
     user.move('', true);
     if (!(await until('the volume is detached', () => notDetached(world)))) return;
     if (world.volume()?.status?.attachment?.clean === true) break;
-    user.move('c1', true);
+    user.move(restsOn, true);
     const againMs = scheduler.now();
-    if (!(await until('the volume recovers', () => notHealthy(world, againMs)))) return;
+    if (!(await until('the volume recovers', () => notHealthy(world, restsOn, againMs)))) return;
   }
   const volume = world.volume();
   if (volume !== undefined) laws.atRest(volume);
@@ -144,12 +144,12 @@ async function comesToRest(world: World, { shape }: Schedule): Promise<void> {
   await until('the volume is deleted', () => leftOf(world));
 }
 
-function notHealthy(world: World, sinceMs: number): string | undefined {
+function notHealthy(world: World, client: string, sinceMs: number): string | undefined {
   const { user, api } = world;
   const { status, spec } = world.volume() ?? {};
   if (status?.phase !== 'Healthy') return `the volume is ${status?.phase}: ${status?.message}`;
   if (status.inSync?.length !== spec?.replicas) return `in sync: ${status.inSync?.join()}`;
-  if (status.attachment?.node !== 'c1') return `attached to ${status.attachment?.node || 'nobody'}`;
+  if (status.attachment?.node !== client) return `attached to ${status.attachment?.node || 'nobody'}`;
   if (api.replicas.rows.size !== spec?.replicas) return `replicas: ${[...api.replicas.rows.keys()].join()}`;
   return user.lastAckMs() > sinceMs + 500 ? undefined : 'no write is acknowledged';
 }

@@ -51,6 +51,8 @@ export interface Schedule {
   readonly steps: readonly Step[];
   /** When all faults have ended. */
   readonly healMs: number;
+  /** The client on which the volume is wanted then; default c1. */
+  readonly restsOn?: string;
 }
 
 /** Its first candidate; the others are `operator 2` and so on. */

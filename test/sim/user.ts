@@ -32,6 +32,8 @@ export interface UserOptions {
   readonly mode: PodMode;
   readonly volume: string;
   readonly blocks: readonly number[];
+  /** Blocks are used one after the other instead of at random. */
+  readonly inTurn: boolean;
   readonly history: Operation[];
   readonly thinkMs: number;
   /** Whether the client agent has killed a process. */
@@ -146,6 +148,7 @@ function createKubelet(
       name: `pod${(pods += 1)}@${client}`,
       path: mode === 'block' ? devicePath(volume) : STAGING,
       blocks,
+      inTurn: options.inTurn,
       readOneIn: 4,
       thinkMs,
       nextValue: () => laws.nextValue(),

@@ -38,7 +38,9 @@ export const VOLUME = 'pg';
 const NAMESPACE = 'holdfast-system';
 const WITNESS = 'holdfast-operator';
 /** The simulated bitmaps have 48 chunks of 64 KiB at most. */
-const CAPACITY_BYTES = 3 * 2 ** 20;
+const CHUNK_BYTES = 64 * 1024;
+const CAPACITY_BYTES = 48 * CHUNK_BYTES;
+const BLOCK_BYTES = 4096;
 const POOL_BYTES = 2 ** 30;
 /** Two in one chunk of the bitmap, the others in chunks of their own: enough that some are not written for a while. */
 const BLOCKS = [1, 2, 17, 40, 100, 180, 260, 340, 420, 500, 600, 700] as const;
@@ -70,11 +72,16 @@ export interface WorldOptions {
   readonly diskErrors?: boolean;
   /** Default: from the seed. */
   readonly dice?: Dice;
+  /** Blocks that are written, one after the other, instead of at random from many. The volume is no larger than it must be. */
+  readonly blocksInTurn?: readonly number[];
 }
 
 export function createWorld(seed: number, shape: Shape, options: WorldOptions = {}): World {
   const { trace, mutation = {} } = options;
   const dice = options.dice ?? createDice(seed, 2);
+  const blocks = options.blocksInTurn ?? BLOCKS;
+  const smallest = Math.ceil(((Math.max(...blocks) + 1) * BLOCK_BYTES) / CHUNK_BYTES) * CHUNK_BYTES;
+  const capacityBytes = options.blocksInTurn === undefined ? CAPACITY_BYTES : smallest;
   const scheduler = createScheduler(dice);
   const network = createNetwork(dice);
   const api = createApiServer(() => scheduler.now());
@@ -109,7 +116,7 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
     clientNames(shape.clients).map((machine) => [machine, createClientKernel({ machine, world: kernelWorld })]),
   );
 
-  const laws = createLaws({ api, storage, nowMs: () => scheduler.now(), blocks: BLOCKS, history });
+  const laws = createLaws({ api, storage, nowMs: () => scheduler.now(), blocks, history });
   api.onCommit = (change) => {
     laws.onCommit(change);
     if (trace !== undefined) tellChange(change, (what) => trace(scheduler.now(), 'record', what));
@@ -224,7 +231,7 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
   api.volumes.create({
     metadata: { name: VOLUME },
     spec: {
-      capacityBytes: CAPACITY_BYTES,
+      capacityBytes,
       replicas: shape.replicas,
       placement: { constraints: [{ distinct: { label: 'zone' } }], goals: [] },
       healing: {
@@ -247,7 +254,8 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
     node: (client) => nodes.get(client),
     mode: shape.mode,
     volume: VOLUME,
-    blocks: BLOCKS,
+    blocks,
+    inTurn: options.blocksInTurn !== undefined,
     history,
     thinkMs: shape.thinkMs,
     wasKilled: (client, pid) => killed.has(`${client} ${pid}`),

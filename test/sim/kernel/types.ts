@@ -120,6 +120,8 @@ export interface WriterOptions {
   readonly path: string;
   /** Blocks of the volume that it writes and reads, chosen at random. Block 0 of a mounted volume is the filesystem's. */
   readonly blocks: readonly number[];
+  /** One block after the other instead, as far as they are free. */
+  readonly inTurn?: boolean;
   /** Writes under way at once. Default 1. */
   readonly depth?: number;
   /** Pause between an answer and the next operation. Default 20. */

@@ -25,6 +25,7 @@ export class WriterProcess implements Writer, Process {
   errors = 0;
   private stopping = false;
   private underWay = 0;
+  private turns = -1;
   private open = true;
   private readonly busy = new Set<number>();
   private readonly options: WriterOptions;
@@ -68,7 +69,8 @@ export class WriterProcess implements Writer, Process {
     const { blocks, readOneIn = 0 } = this.options;
     // Writes of one block at the same time would have no order.
     const free = blocks.filter((block) => !this.busy.has(block));
-    const block = free[Math.floor(this.world.fraction() * free.length)];
+    const block =
+      free[this.options.inTurn ? (this.turns += 1) % free.length : Math.floor(this.world.fraction() * free.length)];
     if (block === undefined) return this.later();
     this.busy.add(block);
     this.underWay += 1;
