@@ -35,6 +35,7 @@ export interface Valves {
   swap(name: string, sizeBytes: number, devNo: string): Promise<void>;
   /**
    * Lets errors pass, so that what waits in the valve fails now.
+   * A valve that is gone is no error.
    * @param path `major:minor` of a path that still works, to be cut; undefined when the kernel has given it up already
    */
   open(name: string, path: string | undefined): Promise<void>;
@@ -50,12 +51,13 @@ export interface Valves {
 export function createValves(sysfs: Sysfs, exec: Exec): Valves {
   const column = async (name: string, field: string): Promise<string> =>
     (await exec('dmsetup', ['info', '-c', '--noheadings', '-o', field, '--separator', ':', name])).stdout.trim();
-  const remove = async (name: string): Promise<void> => {
-    const { stderr, code } = await exec('dmsetup', ['remove', name], { ok: [0, 1] });
+  const unlessGone = async (args: readonly string[]): Promise<void> => {
+    const { stderr, code } = await exec('dmsetup', args, { ok: [0, 1] });
     if (code !== 0 && !/No such device|not found|does not exist/i.test(stderr)) {
-      throw new Error(`dmsetup remove ${name}: ${stderr.trim()}`);
+      throw new Error(`dmsetup ${args.join(' ')}: ${stderr.trim()}`);
     }
   };
+  const remove = (name: string): Promise<void> => unlessGone(['remove', name]);
   return {
     list: (prefix) => listValves(sysfs, prefix),
     async status(name) {
@@ -73,7 +75,7 @@ export function createValves(sysfs: Sysfs, exec: Exec): Valves {
       await exec('dmsetup', ['resume', name]);
     },
     async open(name, path) {
-      await exec('dmsetup', ['message', name, '0', 'fail_if_no_path']);
+      await unlessGone(['message', name, '0', 'fail_if_no_path']);
       if (path !== undefined) await exec('dmsetup', ['message', name, '0', `fail_path ${path}`], { ok: [0, 1] });
     },
     async close(name) {

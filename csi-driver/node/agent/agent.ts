@@ -9,7 +9,7 @@ import type { Logger } from '../../../lib/log.ts';
 import { fenceArray } from './fence.ts';
 import { removeStrays } from './strays.ts';
 import { VolumeLoop } from './loop.ts';
-import { observeHost, type HostFacts } from './observe.ts';
+import { observeHost, type HostFacts, type SharedHostFacts } from './observe.ts';
 import type { AgentPorts } from './ports.ts';
 
 /** What the kernel has is looked at again when it is older than this. */
@@ -134,16 +134,20 @@ export async function startClientAgent(options: ClientAgentOptions): Promise<Cli
   };
 }
 
-/** One look at the kernel serves all loops that ask within a moment. */
-function sharedHostFacts(host: AgentPorts): () => HostFacts {
+function sharedHostFacts(host: AgentPorts): SharedHostFacts {
   let takenMs = -Infinity;
   let facts: HostFacts | undefined;
-  return () => {
-    const nowMs = host.clock.monotonicMs();
-    if (!facts || nowMs - takenMs > HOST_FACTS_MS) {
-      takenMs = nowMs;
-      facts = observeHost(host);
-    }
-    return facts;
+  return {
+    read() {
+      const nowMs = host.clock.monotonicMs();
+      if (!facts || nowMs - takenMs > HOST_FACTS_MS) {
+        takenMs = nowMs;
+        facts = observeHost(host);
+      }
+      return facts;
+    },
+    forget() {
+      facts = undefined;
+    },
   };
 }

@@ -18,6 +18,8 @@ export interface ExecuteContext {
   readonly log: Logger;
   /** Called with each state of the record that the API server accepted. */
   recorded(volume: ReplicatedVolume): void;
+  /** Called when the kernel has been changed beside the loop. */
+  changed(): void;
   /** Called when a released connection may go. */
   released(): Promise<void>;
   event(type: 'Normal' | 'Warning', reason: string, message: string): void;

@@ -6,6 +6,7 @@ import {
   LEG_HEADER_BYTES,
   valveName,
 } from '../../../lib/api/names.ts';
+import type { ReplicatedVolume } from '../../../lib/api/index.ts';
 import { stampOf, type RecordStamp } from '../../../lib/api/record-stamp.ts';
 import { hasErred } from '../../../lib/host/md.ts';
 import { readBlockStat } from '../../../lib/host/sysfs.ts';
@@ -13,7 +14,8 @@ import { factsOf, record, type ExecuteContext } from './context.ts';
 import type { Action, LegFacts } from './facts.ts';
 import { fenceArray } from './fence.ts';
 import { stampWithout, stayingLegs, writeLegRecords } from './leg-records.ts';
-import { connectLeg, disconnectLeg, freshValve, inBackground, swapLeg } from './legs.ts';
+import { isLive } from './join.ts';
+import { connectLeg, disconnectLeg, freshValve, inBackground, reshape, swapLeg } from './legs.ts';
 import { assemble, link, stop } from './start-stop.ts';
 
 const REINSTATE_PAUSE_MS = 500;
@@ -22,11 +24,11 @@ const REINSTATE_PAUSE_MS = 500;
 export async function execute(action: Action, context: ExecuteContext): Promise<void> {
   switch (action.kind) {
     case 'Connect':
-      return inBackground(action.nqn, context, () => connectLeg(action.nqn, context));
+      return inBackground(action, context, () => connectLeg(action.nqn, context));
     case 'Disconnect':
-      return inBackground(action.nqn, context, () => disconnectLeg(action.nqn, context));
+      return inBackground(action, context, () => disconnectLeg(action.nqn, context));
     case 'SwapValve':
-      return swapLeg(factsOf(action.nqn, context), context);
+      return inBackground(action, context, () => swapLeg(factsOf(action.nqn, context), context));
     case 'ReinstatePath': {
       const leg = factsOf(action.nqn, context);
       // A target that goes on answering with errors is asked again at a measured pace.
@@ -45,9 +47,9 @@ export async function execute(action: Action, context: ExecuteContext): Promise<
     case 'AskDrain':
       return askDrain(action.nqn, context);
     case 'RemoveMember':
-      return removeLeg(factsOf(action.nqn, context), context);
+      return reshape(action, context, () => removeLeg(factsOf(action.nqn, context), context));
     case 'Join':
-      return join(action, context);
+      return reshape(action, context, () => join(action, context));
     case 'Unfreeze':
       return context.ports.md.unfreeze(arrayName(context.connection.spec.volumeUid));
     case 'RecordJoined':
@@ -60,8 +62,9 @@ export async function execute(action: Action, context: ExecuteContext): Promise<
     case 'Fence': {
       const left = await fenceArray(arrayName(context.connection.spec.volumeUid), context);
       if (left) return;
-      await context.ports.links.remove(devicePath(context.connection.spec.volume));
-      for (const leg of context.facts.legs) if (!leg.busy) await disconnectLeg(leg.nqn, context);
+      for (const { nqn } of context.facts.legs) {
+        await inBackground({ kind: 'Disconnect', nqn }, context, () => disconnectLeg(nqn, context));
+      }
       return;
     }
   }
@@ -113,7 +116,7 @@ async function drop(action: Extract<Action, { kind: 'Drop' }>, context: ExecuteC
   log.warn('leg dropped', { leg: leg.replica, reason: action.reason, recorded: action.record });
   context.event('Warning', 'LegDropped', `${leg.replica}: ${action.reason}`);
   const controller = leg.controller;
-  if (controller) await inBackground(action.nqn, context, () => ports.nvme.deleteController(controller.name));
+  if (controller) await inBackground(action, context, () => ports.nvme.deleteController(controller.name));
 }
 
 /** The request goes out with the status; the member stays in the array, as the witness, until it has been accepted. */
@@ -126,6 +129,8 @@ function askDrain(nqn: string, { connection, memory }: ExecuteContext): void {
 
 async function removeLeg(leg: LegFacts, { connection, ports }: ExecuteContext): Promise<void> {
   if (!leg.member) return;
+  // A drop that was cut off, or a swap that ended after it, may have left it closed: its I/O would never end.
+  if (leg.valve) await ports.valves.open(leg.valve.name, isLive(leg) ? leg.namespace?.devNo : undefined);
   await ports.md.removeMember(arrayName(connection.spec.volumeUid), leg.member.device);
   await ports.valves.remove(valveName(leg.nqn));
 }
@@ -192,6 +197,11 @@ async function tellAll(stamp: RecordStamp, joined: LegFacts, context: ExecuteCon
   });
 }
 
+/** The volume may have replaced it meanwhile, of which the connection tells a moment later. */
+function isMember({ replica }: LegFacts, { replicas = [] }: NonNullable<ReplicatedVolume['status']>): boolean {
+  return replicas.some(({ name, role }) => name === replica && role === 'Member');
+}
+
 /** md says that the leg is in sync: from now on it counts. */
 async function recordJoined(leg: LegFacts, context: ExecuteContext): Promise<void> {
   const { connection, memory, log, ports } = context;
@@ -200,9 +210,10 @@ async function recordJoined(leg: LegFacts, context: ExecuteContext): Promise<voi
   if (array?.syncAction !== 'idle' || !member?.state.has('in_sync') || hasErred(member)) return;
   const { status = {} } = await record(context, (status) => {
     const inSync = status.inSync ?? [];
-    if (inSync.includes(leg.replica)) return undefined;
+    if (inSync.includes(leg.replica) || !isMember(leg, status)) return undefined;
     return { inSync: [...inSync, leg.replica], outOfSync: { [leg.replica]: null } };
   });
+  if (!isMember(leg, status)) return;
   const trace = memory.leg(leg.nqn);
   trace.settled();
   const { sync } = trace;

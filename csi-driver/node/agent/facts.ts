@@ -35,7 +35,7 @@ export interface LegFacts {
   readonly drained: boolean;
   /** It has left the array, and the API server knows that it waits for a drain of its own since then. */
   readonly drainAsked: boolean;
-  /** A connect or disconnect of this leg is under way. */
+  /** Something that takes its time (a connect, a swap, a join, ...) is under way with this leg. */
   readonly busy: boolean;
   /** It may not join before this long has passed (it failed a moment ago). */
   readonly joinInMs: number;
@@ -62,6 +62,8 @@ export interface ConnectionFacts {
   /** The array was stopped in order the last time, so the in-sync legs are identical. */
   readonly clean: boolean;
   readonly array: MdArray | undefined;
+  /** NVMe name of the leg that md is being asked to add or to remove: it waits for all I/O under way. */
+  readonly reshaping: string | undefined;
   /** How long this agent has tried to start the array. */
   readonly startingForMs: number;
   /** Mount points of the array's device. */

@@ -3,6 +3,9 @@ import { SysfsError } from '../../../lib/host/sysfs.ts';
 import type { Logger } from '../../../lib/log.ts';
 import type { AgentPorts } from './ports.ts';
 
+/** A program that starts others faster than this often is killed in the next round. */
+const KILL_LISTS = 5;
+
 /**
  * Takes an array away that is no longer ours. First its users are killed, so that nobody is told of a write that only
  * this side has; then its legs fail, so that what waits in the kernel ends; then it is stopped. Works from what the
@@ -13,13 +16,13 @@ export async function fenceArray(
   name: string,
   { ports, log }: { readonly ports: AgentPorts; readonly log: Logger },
 ): Promise<boolean> {
-  const { md, valves, nvme, users, sysfs } = ports;
+  const { md, valves, nvme, users, sysfs, links } = ports;
   const array = md.readArray(name);
   const devNo = md.deviceNumber(name);
   if (array === undefined || devNo === undefined) return false;
-  const pids = await users.list(devNo);
-  for (const pid of pids) users.kill(pid);
-  if (pids.length > 0) log.warn('fenced: killed the users of the array', { array: name, users: pids });
+  // First of all nobody new finds it.
+  for (const path of links.list()) if (links.read(path) === `/dev/${name}`) await links.remove(path);
+  if (!(await killUsers(name, devNo, { ports, log }))) return true;
   for (const point of await users.mountPoints(devNo)) await users.unmountLazily(point);
 
   const found = [...valves.list(VALVE_PREFIX).values()];
@@ -47,5 +50,28 @@ export async function fenceArray(
     if (valve) await valves.remove(valve.name);
   }
   log.warn('fenced: the array is gone', { array: name });
+  return false;
+}
+
+/**
+ * Kills all who have the array open. They may go on being listed: what they wait for ends only with the legs. Whoever opened
+ * it while they were listed is found by the next list.
+ * @returns whether nobody is left who was not killed
+ */
+async function killUsers(
+  array: string,
+  devNo: string,
+  { ports: { users }, log }: { readonly ports: AgentPorts; readonly log: Logger },
+): Promise<boolean> {
+  const killed = new Set<number>();
+  for (let list = 0; list < KILL_LISTS; list++) {
+    const fresh = (await users.list(devNo)).filter((pid) => !killed.has(pid));
+    if (fresh.length === 0) return true;
+    for (const pid of fresh) {
+      users.kill(pid);
+      killed.add(pid);
+    }
+    log.warn('fenced: killed the users of the array', { array, users: fresh });
+  }
   return false;
 }

@@ -3,33 +3,62 @@ import { hostId, hostNqn, LEG_HEADER_BYTES, valveName } from '../../../lib/api/n
 import { sleep } from '../../../lib/clock.ts';
 import type { Valve } from '../../../lib/host/valve.ts';
 import type { ExecuteContext } from './context.ts';
-import type { LegFacts } from './facts.ts';
+import type { Action, LegFacts } from './facts.ts';
 
 /** A TCP probe that takes longer than this is no answer. */
 const PROBE_MS = 1000;
-/** Pause after a connect that failed. */
+/** Pause after what failed: a node that does not answer is asked at a measured pace, md as soon as its I/O may have ended. */
 const RECONNECT_PAUSE_MS = 1000;
+const RETRY_PAUSE_MS = 200;
 
-/** Connects and disconnects take seconds when a node is gone; the loop goes on looking meanwhile. */
+/**
+ * Carries out what may wait for long (a node that is gone, or md, which waits for I/O that a leg holds back): the loop goes on
+ * looking meanwhile, as it may be the one to end that wait.
+ */
 export function inBackground(
-  nqn: string,
-  { memory, log, ports }: ExecuteContext,
+  { kind, nqn }: { readonly kind: Action['kind']; readonly nqn: string },
+  context: ExecuteContext,
   work: () => Promise<void>,
 ): Promise<void> {
+  const { memory, log, ports } = context;
   const leg = memory.leg(nqn);
   if (leg.busy) return Promise.resolve();
   leg.busy = true;
+  const isTold = (message: string): boolean => leg.failure === message;
   void work()
+    .then(() => {
+      leg.failure = undefined;
+    })
     .catch((error: Error) => {
-      if (leg.connectError !== error.message)
-        log.warn('leg: connect or disconnect failed', { leg: leg.replica, error: error.message });
-      leg.connectError = error.message;
-      return sleep(ports.clock, RECONNECT_PAUSE_MS);
+      const message = `${kind}: ${error.message}`;
+      if (!isTold(message)) log.warn(message, { leg: leg.replica });
+      leg.failure = message;
+      return sleep(ports.clock, kind === 'Connect' ? RECONNECT_PAUSE_MS : RETRY_PAUSE_MS);
     })
     .finally(() => {
       leg.busy = false;
+      context.changed();
     });
   return Promise.resolve();
+}
+
+/**
+ * Has md add or remove a member, one at a time. md does neither before all I/O under way has ended (md.c, mddev_suspend), which
+ * may take until another leg is dropped.
+ */
+export function reshape(
+  action: { readonly kind: Action['kind']; readonly nqn: string },
+  context: ExecuteContext,
+  work: () => Promise<void>,
+): Promise<void> {
+  const { memory } = context;
+  if (memory.reshaping !== undefined || memory.leg(action.nqn).busy) return Promise.resolve();
+  memory.reshaping = action.nqn;
+  return inBackground(action, context, () =>
+    work().finally(() => {
+      memory.reshaping = undefined;
+    }),
+  );
 }
 
 export async function connectLeg(nqn: string, { memory, node, facts, log, ports }: ExecuteContext): Promise<void> {
@@ -46,7 +75,6 @@ export async function connectLeg(nqn: string, { memory, node, facts, log, ports 
     keepAliveSeconds,
     fastIoFailSeconds,
   });
-  leg.connectError = undefined;
   log.info('leg connected', { leg: leg.replica, controller: name });
 }
 

@@ -7,7 +7,7 @@ import { execute } from './execute.ts';
 import type { Action, ConnectionFacts } from './facts.ts';
 import { Glance } from './glance.ts';
 import { VolumeMemory } from './memory.ts';
-import { observe, type HostFacts } from './observe.ts';
+import { observe, type SharedHostFacts } from './observe.ts';
 import type { AgentPorts } from './ports.ts';
 import { isCalm, lookAgainMs, plan, slowLegs } from './plan.ts';
 import { EpochLostError } from './record.ts';
@@ -29,7 +29,7 @@ export interface LoopDependencies {
   readonly connections: Resource<VolumeConnection>;
   readonly log: Logger;
   readonly event: (volume: ReplicatedVolume, type: 'Normal' | 'Warning', reason: string, message: string) => void;
-  readonly observeHost: () => HostFacts;
+  readonly observeHost: SharedHostFacts;
   cachedVolume(name: string): ReplicatedVolume | undefined;
   cachedConnection(name: string): VolumeConnection | undefined;
 }
@@ -95,7 +95,7 @@ export class VolumeLoop {
       try {
         intervalMs = await this.tick();
       } catch (error) {
-        this.failed('look', error);
+        this.memory.failures = [this.failed('look', error)];
       }
       const restMs = this.isAwake ? 0 : intervalMs - (this.nowMs() - startedMs);
       await this.pause(Math.max(LEAST_PAUSE_MS, restMs));
@@ -131,23 +131,23 @@ export class VolumeLoop {
       ports: deps.ports,
       connection: this.connection,
       volume: this.volume,
-      host: deps.observeHost(),
+      host: deps.observeHost.read(),
       memory,
       nowMs: this.nowMs(),
     });
     const planned = plan(facts);
-    let failed = false;
+    const failures: string[] = [];
     for (const action of planned.actions) {
-      if (!(await this.act(action, facts))) {
-        failed = true;
-        break;
-      }
+      const error = await this.act(action, facts);
+      if (error !== undefined) failures.push(this.failed(action.kind, error));
+      // What one can't do is no reason to leave out the others: one of them may be what it waits for.
+      if (error instanceof EpochLostError) break;
     }
-    if (!failed) memory.lastError = undefined;
+    memory.failures = failures;
     this.tellOfSlowLegs(facts);
     if (!this.finished) this.publish(connectionStatus(this.connection, facts, planned, memory, deps.ports));
     // What is still to be reported keeps a volume under full looks, as only those report.
-    const calm = !failed && this.publishing === undefined && isCalm(facts, planned);
+    const calm = failures.length === 0 && this.publishing === undefined && isCalm(facts, planned);
     if (calm) {
       this.calm = {
         glance: new Glance(
@@ -198,9 +198,10 @@ export class VolumeLoop {
     if (!connection) this.connection = deleted(this.connection, deps.ports.clock.now());
   }
 
-  private async act(action: Action, facts: ConnectionFacts): Promise<boolean> {
+  /** @returns what it failed with */
+  private async act(action: Action, facts: ConnectionFacts): Promise<unknown> {
     const { deps, memory, volume } = this;
-    if (!volume) return false;
+    if (!volume) return undefined;
     try {
       await execute(action, {
         node: deps.node,
@@ -214,14 +215,19 @@ export class VolumeLoop {
         recorded: (accepted) => {
           this.volume = newer(this.volume, accepted);
         },
+        changed: () => {
+          deps.observeHost.forget();
+          this.wake();
+        },
         released: () => this.released(),
         event: (type, reason, message) => deps.event(volume, type, reason, message),
       });
-      return true;
+      return undefined;
     } catch (error) {
       if (error instanceof EpochLostError) this.volume = (await deps.volumes.get(volume.metadata.name)) ?? this.volume;
-      this.failed(action.kind, error);
-      return false;
+      return error;
+    } finally {
+      deps.observeHost.forget();
     }
   }
 
@@ -233,10 +239,10 @@ export class VolumeLoop {
     this.finished = true;
   }
 
-  private failed(what: string, error: unknown): void {
+  private failed(what: string, error: unknown): string {
     const message = `${what}: ${error instanceof Error ? error.message : String(error)}`;
-    if (this.memory.lastError !== message) this.deps.log.warn(message, { connection: this.name });
-    this.memory.lastError = message;
+    if (!this.memory.failures.includes(message)) this.deps.log.warn(message, { connection: this.name });
+    return message;
   }
 
   /** Writes the status beside the loop: a slow API server must not delay a decision about a leg. */

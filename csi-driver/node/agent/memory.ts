@@ -41,8 +41,8 @@ export class LegMemory implements LegIdentity {
   sync: RunningSync | undefined;
   /** What the header in front of the leg's data holds, as far as this process knows. */
   header: DecodedLeg | undefined;
-  /** Why the last connect failed, for people. */
-  connectError: string | undefined;
+  /** Why what was last tried with it in the background failed, for people. */
+  failure: string | undefined;
   private joinBackoffMs = 0;
   private pathFailedSinceMs: number | undefined;
 
@@ -109,7 +109,10 @@ export class VolumeMemory {
   lastSync: LastSync | undefined;
   /** The array has been seen to run, by this process or (by its report) by one before it. */
   hasRun: boolean | undefined;
-  lastError: string | undefined;
+  /** What failed at the last look. */
+  failures: readonly string[] = [];
+  /** NVMe name of the leg that md is being asked to add or to remove. */
+  reshaping: string | undefined;
   private readonly byNqn = new Map<string, LegMemory>();
   /** By replica, the drain that was asked for last. */
   private readonly drains = new Map<string, number>();

@@ -36,6 +36,13 @@ export function observeHost({ nvme, valves }: AgentPorts): HostFacts {
   };
 }
 
+/** One look at the kernel serves all loops that ask within a moment. */
+export interface SharedHostFacts {
+  read(): HostFacts;
+  /** The kernel has been changed: who asks next is to see it. */
+  forget(): void;
+}
+
 export interface ObserveInput {
   readonly node: string;
   readonly ports: AgentPorts;
@@ -90,6 +97,7 @@ export async function observe(input: ObserveInput): Promise<ConnectionFacts> {
     raidDisks: spec.raidDisks,
     clean: status?.attachment?.clean ?? false,
     array,
+    reshaping: memory.reshaping,
     startingForMs: running || waitsForDrain ? 0 : nowMs - (memory.startingSinceMs ?? nowMs),
     // Only a release asks for them.
     mountPoints: devNo !== undefined ? await ports.users.mountPoints(devNo) : [],

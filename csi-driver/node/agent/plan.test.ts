@@ -77,6 +77,7 @@ function facts(overrides: Partial<ConnectionFacts> = {}): ConnectionFacts {
     raidDisks: 2,
     clean: true,
     array: array(),
+    reshaping: undefined,
     startingForMs: 0,
     mountPoints: [],
     linked: true,
@@ -538,4 +539,65 @@ test('a leg with a failed write is not proven to be in sync', () => {
   expect(plan(facts({ legs: [leg('a'), erred] })).actions).toMatchObject([
     { kind: 'Drop', nqn: 'nqn-b', record: false, reason: 'the leg answered with an error' },
   ]);
+});
+
+describe('while md is being asked to add or to remove a member, which waits for all I/O under way', () => {
+  const degraded = array({ members: [member('dm-a', 0, 'in_sync'), member('dm-b', 1, 'in_sync')] });
+  const removing = leg('c', { recorded: false, busy: true, member: member('dm-c', undefined, 'faulty') });
+  const silent = leg('b', { ...connecting('b'), quietMs: 3000 });
+
+  // Found on real kernels: nobody dropped the leg that held the I/O back, as the agent itself waited for md.
+  test('the leg that holds the I/O back is dropped', () => {
+    const planned = plan(facts({ array: degraded, legs: [leg('a'), silent, removing], reshaping: 'nqn-c' }));
+    expect(planned.actions).toContainEqual(expect.objectContaining({ kind: 'Drop', nqn: 'nqn-b', record: true }));
+  });
+
+  test('nothing else is removed or joins, and an array that is frozen for it stays so', () => {
+    const gone = leg('b', { recorded: false, member: member('dm-b', undefined, 'faulty') });
+    const kinds = (overrides: Partial<ConnectionFacts>): string[] =>
+      plan(facts({ array: degraded, reshaping: 'nqn-c', ...overrides })).actions.map(({ kind }) => kind);
+    expect(kinds({ legs: [leg('a'), gone, removing] })).toEqual([]);
+    const back = leg('b', { recorded: false, member: undefined, valve: undefined });
+    expect(kinds({ legs: [leg('a'), back, removing] })).toEqual([]);
+    const frozen = array({ syncAction: 'frozen', members: [member('dm-a', 0, 'in_sync')] });
+    expect(kinds({ array: frozen, legs: [leg('a'), back], reshaping: 'nqn-b' })).toEqual([]);
+  });
+
+  test('the leg that joins is not given up for being silent: md has sent it nothing', () => {
+    const joining = leg('b', {
+      recorded: false,
+      busy: true,
+      member: member('dm-b', undefined, 'spare'),
+      quietMs: 9000,
+    });
+    const away = { ...joining, ...connecting('b') };
+    expect(plan(facts({ legs: [leg('a'), away], reshaping: 'nqn-b' })).actions).toEqual([]);
+  });
+
+  test('no array is stopped, and none is started under the same name', () => {
+    expect(plan(facts({ releasing: true, reshaping: 'nqn-b' })).actions).toEqual([]);
+    const start = { array: undefined, legs: [leg('a', { member: undefined })], reshaping: 'nqn-b' };
+    expect(plan(facts(start)).actions).toEqual([]);
+  });
+});
+
+describe('an array whose in-sync storage nodes were all booted again', () => {
+  const old = (id: 'a' | 'b', ...state: string[]): LegFacts =>
+    absent(id, { desired: false, member: member(`dm-${id}`, 0, ...state) });
+  const fresh = (id: 'a' | 'b', overrides: Partial<LegFacts> = {}): LegFacts =>
+    leg(id, { nqn: `nqn-${id}2`, member: undefined, valve: undefined, ...overrides });
+  const kinds = (...legs: LegFacts[]): string[] => plan(facts({ legs })).actions.map(({ kind }) => kind);
+
+  test('is taken away, as after a crash of this node', () => {
+    expect(kinds(old('a', 'in_sync'), fresh('a'))).toEqual(['Fence']);
+  });
+
+  // Found by the simulation: md failed the members while they were taken away, and then the array was kept for ever.
+  test('is taken away although its members fail meanwhile', () => {
+    expect(kinds(old('a', 'faulty'), fresh('a'), leg('b', { recorded: false, desired: false }))).toEqual(['Fence']);
+  });
+
+  test('stays when another leg is proven to be in sync, and is about to be recorded', () => {
+    expect(kinds(old('a', 'faulty', 'blocked'), fresh('a'), leg('b', { recorded: false }))).toContain('RecordJoined');
+  });
 });

@@ -1,5 +1,6 @@
 import { hasErred, isRunning, type MdArray } from '../../../lib/host/md.ts';
 import type { Action, ConnectionFacts, LegFacts, Plan } from './facts.ts';
+import { isLive, isProvenInSync, join } from './join.ts';
 
 /** A leg counts as alive for a decision about another one only when it has worked for this long without a pause. */
 const STEADY_MS = 1000;
@@ -15,8 +16,6 @@ export function plan(facts: ConnectionFacts): Plan {
     return { actions: [], phase: 'Connecting', message: 'waiting for the attachment record' };
   return isRunning(facts.array) ? planRunning(facts, facts.array) : planStart(facts);
 }
-
-const isLive = (leg: LegFacts): boolean => leg.controller?.state === 'live' && leg.namespace !== undefined;
 
 /** Given our epoch is gone, when anything of the volume is still here, then its users and after them its legs go. */
 function planFence(facts: ConnectionFacts): Plan {
@@ -40,6 +39,7 @@ function planRelease(facts: ConnectionFacts): Plan {
   if (facts.mountPoints.length > 0) {
     return { actions: kept, phase, message: `waiting for the unmount of ${facts.mountPoints.join(', ')}` };
   }
+  if (facts.reshaping !== undefined) return { actions: kept, phase, message: 'waiting for md to add or remove a leg' };
   if (facts.array !== undefined) {
     return { actions: [...kept, { kind: 'Stop' }], phase, message: 'stopping the array' };
   }
@@ -61,6 +61,9 @@ function planStart(facts: ConnectionFacts): Plan {
   const missing = recorded.filter((leg) => !ready.includes(leg));
   const connects = facts.legs.filter((leg) => leg.desired && leg.drained && !leg.controller && !leg.busy).map(connect);
   // What an earlier start in this epoch has sent is to be known before anything is written anew.
+  if (facts.reshaping !== undefined) {
+    return { actions: connects, phase: 'Connecting', message: 'waiting for what an earlier array was asked for' };
+  }
   if (!facts.told) return { actions: connects, phase: 'Connecting', message: 'tells the API server that it starts' };
   const complete = recorded.length > 0 && missing.length === 0;
   if (complete || (ready.length > 0 && facts.startingForMs >= facts.legTimeoutMs)) {
@@ -103,17 +106,22 @@ function isOutdated(leg: LegFacts, { legs }: ConnectionFacts): boolean {
 /**
  * Given a running array, when the storage nodes of all its in-sync legs were booted again, then it can never go on: what
  * these nodes had not flushed is gone. It goes as if this machine had crashed (users first), and starts anew from the record.
+ * Once begun this is carried to its end: legs that fail on the way are no reason to keep what is left.
  */
-function planLostArray(facts: ConnectionFacts): Plan | undefined {
-  const held = facts.legs.filter((leg) => leg.recorded && leg.member !== undefined && !leg.member.state.has('faulty'));
-  if (held.length === 0 || !held.every((leg) => isOutdated(leg, facts))) return undefined;
-  const names = held.map((leg) => leg.replica).join(', ');
+function planLostArray(facts: ConnectionFacts, array: MdArray): Plan | undefined {
+  const held = facts.legs.filter((leg) => leg.recorded && leg.member !== undefined);
+  const outdated = held.filter((leg) => isOutdated(leg, facts));
+  const works = held.some((leg) => !outdated.includes(leg) && leg.member && !hasErred(leg.member));
+  if (outdated.length === 0 || works || facts.legs.some((leg) => !leg.recorded && isProvenInSync(leg, array))) {
+    return undefined;
+  }
+  const names = outdated.map((leg) => leg.replica).join(', ');
   const message = `every in-sync storage node was booted again (${names}): the array starts anew, its users are ended`;
   return { actions: [{ kind: 'Fence' }], phase: 'Waiting', message };
 }
 
 function planRunning(facts: ConnectionFacts, array: MdArray): Plan {
-  const lost = planLostArray(facts);
+  const lost = planLostArray(facts, array);
   if (lost) return lost;
   const actions: Action[] = facts.linked ? [] : [{ kind: 'Link' }];
   const failing = facts.legs.filter((leg) => isFailing(leg, facts));
@@ -188,6 +196,8 @@ export function slowLegs({ legs }: Pick<ConnectionFacts, 'legs'>): LegFacts[] {
  */
 function isFailing(leg: LegFacts, facts: ConnectionFacts): boolean {
   if (!leg.member) return leg.recorded;
+  // md is taking it in, and has not yet sent it anything.
+  if (leg.nqn === facts.reshaping && !leg.recorded && !leg.member.state.has('faulty')) return false;
   if (hasErred(leg.member)) return leg.recorded || !isReleased(leg);
   if (!leg.desired) return facts.recordedElsewhere.length === 0;
   if (leg.pathErred) return true;
@@ -221,13 +231,14 @@ function survivors(facts: ConnectionFacts, dropped: LegFacts): LegFacts[] {
 }
 
 /** Keeps a leg that isn't failing connected, and clears away what a dropped or retired one left. */
-function mend(leg: LegFacts, { told }: ConnectionFacts): Action[] {
+function mend(leg: LegFacts, { told, reshaping }: ConnectionFacts): Action[] {
   if (leg.busy) return [];
   if (leg.member?.state.has('faulty')) {
     if (leg.recorded || leg.member.state.has('blocked')) return [];
     // Once it is removed nothing here tells that it was ever sent anything.
-    if (!leg.desired || (leg.drainAsked && told)) return [{ kind: 'RemoveMember', nqn: leg.nqn }];
-    return leg.drainAsked ? [] : [{ kind: 'AskDrain', nqn: leg.nqn }];
+    if (leg.desired && !leg.drainAsked) return [{ kind: 'AskDrain', nqn: leg.nqn }];
+    const mayGo = (!leg.desired || told) && reshaping === undefined;
+    return mayGo ? [{ kind: 'RemoveMember', nqn: leg.nqn }] : [];
   }
   if (!leg.desired) return leg.member || !(leg.controller || leg.valve) ? [] : [{ kind: 'Disconnect', nqn: leg.nqn }];
   // The drain cuts every controller: one that is made before it would be for nothing.
@@ -236,60 +247,6 @@ function mend(leg: LegFacts, { told }: ConnectionFacts): Action[] {
   const swapped = leg.namespace !== undefined && !leg.valve.below.includes(leg.namespace.name);
   if (swapped) return [{ kind: 'SwapValve', nqn: leg.nqn }];
   return leg.pathFailed && leg.reinstateInMs <= 0 ? [{ kind: 'ReinstatePath', nqn: leg.nqn }] : [];
-}
-
-/** In sync means proven: md says so, nothing is being copied, no write to it has failed, and the leg works. */
-function isProvenInSync(leg: LegFacts, array: MdArray): boolean {
-  return (
-    leg.desired &&
-    leg.member?.state.has('in_sync') === true &&
-    !hasErred(leg.member) &&
-    leg.member.slot !== undefined &&
-    array.syncAction === 'idle' &&
-    isLive(leg) &&
-    !leg.pathFailed
-  );
-}
-
-/** Given an idle array with a free slot, when a leg has returned or is new, then it joins and is brought up to date. */
-function join(facts: ConnectionFacts, array: MdArray): Action[] {
-  if (!facts.legs.some((leg) => leg.recorded && leg.member)) return [];
-  if (array.syncAction === 'frozen') return resumeJoin(facts, array);
-  // md takes a member in only after the I/O under way has ended: not while a leg holds some back, which may yet be dropped.
-  if (facts.legs.some((leg) => leg.recorded && leg.member && !answers(leg))) return [];
-  if (array.syncAction !== 'idle') return [];
-  const slot = freeSlot(facts, array);
-  const leg = facts.legs.find(
-    (leg) =>
-      leg.desired && !leg.recorded && !leg.member && !leg.busy && leg.drained && isLive(leg) && leg.joinInMs <= 0,
-  );
-  if (slot === undefined || leg === undefined) return [];
-  return [{ kind: 'Join', nqn: leg.nqn, slot, sync: leg.bitmapCovers ? 'Bitmap' : 'Full' }];
-}
-
-function freeSlot({ raidDisks }: ConnectionFacts, { members }: MdArray): number | undefined {
-  const taken = new Set(members.map(({ slot }) => slot));
-  return Array.from({ length: raidDisks }, (_, index) => index).find((index) => !taken.has(index));
-}
-
-/** A leg that has not ended any I/O for this long holds it back, and is shown as stalled. */
-export const STALLED_MS = 1000;
-
-const answers = (leg: LegFacts): boolean => isLive(leg) && !leg.pathFailed && leg.quietMs < STALLED_MS;
-
-/**
- * Given an array that is frozen, when an agent was killed in the middle of a join, then the join is done again. Never let go
- * with a member half in it: md would count that one as in sync without a copy (ADR 7). One that can't be reached is dropped
- * in its time, and then nobody is half in it.
- */
-function resumeJoin(facts: ConnectionFacts, array: MdArray): Action[] {
-  const { legs } = facts;
-  const isWhole = (device: string): boolean => legs.some((leg) => leg.recorded && leg.member?.device === device);
-  if (array.members.every(({ device }) => isWhole(device))) return [{ kind: 'Unfreeze' }];
-  const half = legs.find((leg) => leg.desired && !leg.recorded && leg.member && isLive(leg) && !leg.busy);
-  const slot = half?.member?.slot ?? freeSlot(facts, array);
-  if (half === undefined || slot === undefined) return [];
-  return [{ kind: 'Join', nqn: half.nqn, slot, sync: half.bitmapCovers ? 'Bitmap' : 'Full' }];
 }
 
 const connect = (leg: LegFacts): Action => ({ kind: 'Connect', nqn: leg.nqn });

@@ -3,7 +3,7 @@ import { devicePath } from '../../../lib/api/names.ts';
 import { isRunning } from '../../../lib/host/md.ts';
 import type { ConnectionFacts, LegFacts, Plan } from './facts.ts';
 import type { VolumeMemory } from './memory.ts';
-import { STALLED_MS } from './plan.ts';
+import { STALLED_MS } from './join.ts';
 import type { AgentPorts } from './ports.ts';
 
 type Status = NonNullable<VolumeConnection['status']>;
@@ -25,7 +25,7 @@ export function connectionStatus(
   // Only an array of this epoch: whoever reads the status takes it for the word of one who started it.
   const running = facts.grant === 'Ours' && facts.linked && isRunning(array);
   const syncing = legs.filter((leg) => leg.sync);
-  const message = memory.lastError === undefined ? plan.message : `${plan.message}; ${memory.lastError}`;
+  const message = [plan.message, ...memory.failures].join('; ');
   return {
     phase: plan.phase,
     message: message.slice(0, 1024),
@@ -55,7 +55,7 @@ function legStatus(
   const isIn = state === 'InSync' || state === 'Syncing';
   const waits =
     leg.drained || leg.member ? undefined : 'waits until its storage node proves that earlier I/O has ended';
-  const error = isIn ? undefined : (waits ?? trace.connectError);
+  const error = isIn ? undefined : (waits ?? trace.failure);
   const drain = memory.drain(leg.replica);
   return {
     replica: leg.replica,

@@ -1,0 +1,90 @@
+import { beforeEach, expect, test } from '@jest/globals';
+import type { ReplicatedVolume } from '../../../lib/api/index.ts';
+import { silentLog } from '../../../lib/log.ts';
+import type { ExecuteContext } from './context.ts';
+import { execute } from './execute.ts';
+import type { LegFacts } from './facts.ts';
+import { VolumeMemory } from './memory.ts';
+
+let done: string[];
+let memory: VolumeMemory;
+let fresh: ReplicatedVolume;
+
+function leg(...state: string[]): LegFacts {
+  const member = { device: 'dm-b', slot: 1, state: new Set(state) };
+  const valve = { name: 'valve-b', device: 'dm-b', devNo: '253:1', below: [] };
+  return { replica: 'v-b', uid: 'b', nqn: 'b', recorded: false, desired: true, member, valve } as unknown as LegFacts;
+}
+
+const volumeWith = (role: string): ReplicatedVolume =>
+  ({
+    metadata: { name: 'v', uid: 'u', resourceVersion: '1' },
+    spec: {},
+    status: {
+      attachment: { node: 'c1', hostNqn: '', epoch: 7, clean: false },
+      inSync: ['v-a'],
+      replicas: [
+        { name: 'v-a', role: 'Member' },
+        { name: 'v-b', role },
+      ],
+    },
+  }) as unknown as ReplicatedVolume;
+
+function contextOf(one: LegFacts): ExecuteContext {
+  const act = (what: string) => Promise.resolve(void done.push(what));
+  return {
+    node: 'c1',
+    memory,
+    volume: fresh,
+    volumes: {
+      get: () => Promise.resolve(fresh),
+      patch: (_: string, { status }: { status: { inSync: string[] } }) => {
+        done.push(`record ${status.inSync.join()}`);
+        return Promise.resolve({ ...fresh, status: { ...fresh.status, inSync: status.inSync } });
+      },
+    },
+    connection: { spec: { volume: 'v', volumeUid: 'u', epoch: 7, legs: [one] } },
+    facts: { legTimeoutMs: 3000, legs: [one], continueAfterMs: undefined, unrecordableForMs: 0 },
+    log: silentLog,
+    recorded: () => undefined,
+    changed: () => undefined,
+    event: () => undefined,
+    ports: {
+      clock: { now: () => 0, monotonicMs: () => 0, setTimeout: () => () => undefined },
+      md: {
+        readArray: () => ({ syncAction: 'idle', members: [one.member] }),
+        removeMember: () => act('remove member'),
+      },
+      valves: { open: () => act('open valve'), remove: () => act('remove valve') },
+      sysfs: { readAttribute: () => undefined },
+      readDevice: () => Promise.resolve('\0'.repeat(8192)),
+      writeDevice: () => Promise.resolve(),
+    },
+  } as unknown as ExecuteContext;
+}
+
+beforeEach(() => {
+  done = [];
+  memory = new VolumeMemory();
+  memory.learn({ replica: 'v-b', uid: 'b', nqn: 'b', address: '', port: 0 }, 0);
+  fresh = volumeWith('Member');
+});
+
+test('a leg that md has brought up to date enters the record', async () => {
+  await execute({ kind: 'RecordJoined', nqn: 'b' }, contextOf(leg('in_sync')));
+  expect(done).toEqual(['record v-a,v-b']);
+});
+
+// Found by the simulation: the volume had replaced the replica and forgotten it, and the connection still listed its leg.
+test('a leg whose replica leaves the volume does not enter the record any more', async () => {
+  fresh = volumeWith('Leaving');
+  await execute({ kind: 'RecordJoined', nqn: 'b' }, contextOf(leg('in_sync')));
+  expect(done).toEqual([]);
+});
+
+// Found by the simulation: a valve that was closed (again) after the drop kept the member's I/O, and md the member.
+test('a member is removed with its valve open, so that its I/O ends', async () => {
+  await execute({ kind: 'RemoveMember', nqn: 'b' }, contextOf(leg('faulty')));
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(done).toEqual(['open valve', 'remove member', 'remove valve']);
+});

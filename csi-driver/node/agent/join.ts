@@ -1,0 +1,62 @@
+import { hasErred, type MdArray } from '../../../lib/host/md.ts';
+import type { Action, ConnectionFacts, LegFacts } from './facts.ts';
+
+/** How legs come (back) into a running array, and when they count. Part of the plan: pure. */
+
+export const isLive = (leg: LegFacts): boolean => leg.controller?.state === 'live' && leg.namespace !== undefined;
+
+/** In sync means proven: md says so, nothing is being copied, no write to it has failed, and the leg works. */
+export function isProvenInSync(leg: LegFacts, array: MdArray): boolean {
+  return (
+    leg.desired &&
+    leg.member?.state.has('in_sync') === true &&
+    !hasErred(leg.member) &&
+    leg.member.slot !== undefined &&
+    array.syncAction === 'idle' &&
+    isLive(leg) &&
+    !leg.pathFailed
+  );
+}
+
+/** Given an idle array with a free slot, when a leg has returned or is new, then it joins and is brought up to date. */
+export function join(facts: ConnectionFacts, array: MdArray): Action[] {
+  // One at a time. Above all, an array that is frozen for a join under way is not to be let go.
+  if (facts.reshaping !== undefined) return [];
+  if (!facts.legs.some((leg) => leg.recorded && leg.member)) return [];
+  if (array.syncAction === 'frozen') return resumeJoin(facts, array);
+  // md takes a member in only after the I/O under way has ended: not while a leg holds some back, which may yet be dropped.
+  if (facts.legs.some((leg) => leg.recorded && leg.member && !answers(leg))) return [];
+  if (array.syncAction !== 'idle') return [];
+  const slot = freeSlot(facts, array);
+  const leg = facts.legs.find(
+    (leg) =>
+      leg.desired && !leg.recorded && !leg.member && !leg.busy && leg.drained && isLive(leg) && leg.joinInMs <= 0,
+  );
+  if (slot === undefined || leg === undefined) return [];
+  return [{ kind: 'Join', nqn: leg.nqn, slot, sync: leg.bitmapCovers ? 'Bitmap' : 'Full' }];
+}
+
+function freeSlot({ raidDisks }: ConnectionFacts, { members }: MdArray): number | undefined {
+  const taken = new Set(members.map(({ slot }) => slot));
+  return Array.from({ length: raidDisks }, (_, index) => index).find((index) => !taken.has(index));
+}
+
+/** A leg that has not ended any I/O for this long holds it back, and is shown as stalled. */
+export const STALLED_MS = 1000;
+
+const answers = (leg: LegFacts): boolean => isLive(leg) && !leg.pathFailed && leg.quietMs < STALLED_MS;
+
+/**
+ * Given an array that is frozen, when an agent was killed in the middle of a join, then the join is done again. Never let go
+ * with a member half in it: md would count that one as in sync without a copy (ADR 7). One that can't be reached is dropped
+ * in its time, and then nobody is half in it.
+ */
+function resumeJoin(facts: ConnectionFacts, array: MdArray): Action[] {
+  const { legs } = facts;
+  const isWhole = (device: string): boolean => legs.some((leg) => leg.recorded && leg.member?.device === device);
+  if (array.members.every(({ device }) => isWhole(device))) return [{ kind: 'Unfreeze' }];
+  const half = legs.find((leg) => leg.desired && !leg.recorded && leg.member && isLive(leg) && !leg.busy);
+  const slot = half?.member?.slot ?? freeSlot(facts, array);
+  if (half === undefined || slot === undefined) return [];
+  return [{ kind: 'Join', nqn: half.nqn, slot, sync: half.bitmapCovers ? 'Bitmap' : 'Full' }];
+}
