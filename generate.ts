@@ -1,12 +1,13 @@
 /**
- * Generates what is derived from crds/*.yaml: the TypeScript types and schemas in lib/api/generated/ and the reference in
- * docs/reference/crds.md. `node generate.ts` writes them, `node generate.ts --check` fails when one is not current.
+ * Generates what is derived: from crds/*.yaml the TypeScript types and schemas in lib/api/generated/ and the reference in
+ * docs/reference/crds.md, from the chart's values its README. `node generate.ts` writes them, `node generate.ts --check` fails when one is not current.
  */
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { load } from 'js-yaml';
 import { compile, type JSONSchema } from 'json-schema-to-typescript';
 import { format } from 'prettier';
+import { chartReadme } from './charts/values-table.ts';
 import { crdReference } from './lib/api/reference.ts';
 import type { Crd, Schema } from './lib/api/crd.ts';
 
@@ -20,6 +21,8 @@ const outputs = new Map<string, string>();
 for (const crd of crds) outputs.set(`${generatedDir}/${fileNameOf(crd)}`, await typesOf(crd));
 outputs.set(`${generatedDir}/schemas.ts`, await schemasOf(crds));
 outputs.set('docs/reference/crds.md', await format(crdReference(crds), { ...style, parser: 'markdown' }));
+const values = await readFile(path.join(root, 'charts/holdfast/values.yaml'), 'utf8');
+outputs.set('charts/holdfast/README.md', await format(chartReadme(values), { ...style, parser: 'markdown' }));
 await finish(outputs, process.argv.includes('--check'));
 
 async function readCrds(): Promise<Crd[]> {

@@ -1,10 +1,9 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { cached, cacheDir, keyOf } from '../lab/cache.ts';
 import { LabError } from '../lab/errors.ts';
-import { findProgram, run } from '../lab/process.ts';
 import type { Progress } from '../lab/progress.ts';
+import { goPrograms } from './go-programs.ts';
 
 export interface ControlPlaneBinaries {
   readonly etcd: string;
@@ -12,9 +11,6 @@ export interface ControlPlaneBinaries {
 }
 
 const moduleDir = import.meta.dirname;
-/** Measured: Go's module cache 0.7 GiB, its compiler cache 2.2 GiB, the programs 0.13 GiB. */
-const NEED_BYTES = 3.5 * 1024 ** 3;
-const ESTIMATE_MS = 7 * 60_000;
 
 /**
  * etcd and kube-apiserver: from KUBEBUILDER_ASSETS when that is set, else from the cache, else compiled from the Go
@@ -26,29 +22,23 @@ export async function controlPlaneBinaries(
 ): Promise<ControlPlaneBinaries> {
   const given = env['KUBEBUILDER_ASSETS'];
   if (given !== undefined && given !== '') return inFolder(given);
-  const goMod = await readFile(path.join(moduleDir, 'go.mod'), 'utf8');
-  const goSum = await readFile(path.join(moduleDir, 'go.sum'));
-  const version = kubernetesVersion(goMod);
-  const dir = await cached(
-    cacheDir(env),
+  const version = kubernetesVersion(await readFile(path.join(moduleDir, 'go.mod'), 'utf8'));
+  const dir = await goPrograms(
     {
+      moduleDir,
       kind: 'controlplane',
-      key: keyOf(['1', goMod, goSum, process.arch]),
-      needBytes: NEED_BYTES,
-      build: async (target) => {
-        const go = await requireGo(goMod, env);
-        await progress.step(
-          `building etcd and kube-apiserver ${version} from source, once`,
-          ESTIMATE_MS,
-          async (note) => {
-            await build(go, 'go.etcd.io/etcd/server/v3', path.join(target, 'etcd'), '-s -w', note);
-            const flags = versionFlags(version);
-            await build(go, 'k8s.io/kubernetes/cmd/kube-apiserver', path.join(target, 'kube-apiserver'), flags, note);
-          },
-        );
+      title: `etcd and kube-apiserver ${version}`,
+      instead: 'set KUBEBUILDER_ASSETS to a folder that holds the programs etcd and kube-apiserver',
+      // Measured: Go's module cache 0.7 GiB, its compiler cache 2.2 GiB, the programs 0.13 GiB.
+      needBytes: 3.5 * 1024 ** 3,
+      estimateMs: 7 * 60_000,
+      programs: {
+        etcd: { package: 'go.etcd.io/etcd/server/v3', ldflags: '-s -w' },
+        'kube-apiserver': { package: 'k8s.io/kubernetes/cmd/kube-apiserver', ldflags: versionFlags(version) },
       },
     },
     progress,
+    env,
   );
   return { etcd: path.join(dir, 'etcd'), kubeApiserver: path.join(dir, 'kube-apiserver') };
 }
@@ -80,38 +70,4 @@ function versionFlags(version: string): string {
     ([name, value]) => `-X k8s.io/component-base/version.${name}=${value}`,
   );
   return ['-s', '-w', ...settings].join(' ');
-}
-
-async function requireGo(goMod: string, env: Readonly<Record<string, string | undefined>>): Promise<string> {
-  const wanted = /^go (\S+)/m.exec(goMod)?.[1] ?? '1.26.0';
-  const help =
-    `The lab builds etcd and kube-apiserver from source, once. Install Go ${wanted} or newer (https://go.dev/dl/), ` +
-    `or set KUBEBUILDER_ASSETS to a folder that holds the programs etcd and kube-apiserver.`;
-  const go = findProgram('go', `${env['PATH'] ?? ''}:/usr/local/go/bin`);
-  if (go === undefined) throw new LabError(`Go is not installed. ${help}`);
-  // Go before 1.21 would fail on the go line with a riddle; newer ones fetch the toolchain they need by themselves.
-  const found = /go version go(\d+)\.(\d+)/.exec((await run(go, ['version'])).stdout.toString());
-  if (found === null || Number(found[1]) < 1 || (found[1] === '1' && Number(found[2]) < 21)) {
-    throw new LabError(`${go} is too old. ${help}`);
-  }
-  return go;
-}
-
-async function build(
-  go: string,
-  pkg: string,
-  output: string,
-  ldflags: string,
-  note: (text: string) => void,
-): Promise<void> {
-  let packages = 0;
-  await run(go, ['build', '-v', '-trimpath', '-ldflags', ldflags, '-o', output, pkg], {
-    cwd: moduleDir,
-    timeoutMs: 60 * 60_000,
-    diesWithUs: true,
-    onLine: (line) => {
-      packages += 1;
-      note(`${path.basename(output)}: package ${packages}, ${line.trim()}`);
-    },
-  });
 }
