@@ -55,6 +55,8 @@ export function encodeLegHeader(header: LegHeader, sequence: number): Buffer {
   return slot;
 }
 
+const BLANK = Buffer.alloc(LEG_SLOT_BYTES);
+
 /** Reads both slots; the later whole one counts. @param bytes the first LEG_SLOTS_BYTES of a leg */
 export function decodeLegHeader(bytes: Buffer): DecodedLeg {
   if (bytes.length < LEG_SLOTS_BYTES) return { state: 'damaged', why: `only ${bytes.length} bytes could be read` };
@@ -75,7 +77,7 @@ export function nextLegSlot(decoded: DecodedLeg): { readonly offsetBytes: number
 }
 
 function decodeSlot(slot: Buffer): DecodedLeg {
-  if (slot.every((byte) => byte === 0)) return { state: 'blank' };
+  if (slot.equals(BLANK)) return { state: 'blank' };
   if (!slot.subarray(0, MAGIC.length).equals(MAGIC))
     return { state: 'damaged', why: 'it does not begin with HOLDFAST' };
   if (slot.readUInt32LE(CRC_AT) !== crc32(slot.subarray(0, CRC_AT))) return { state: 'damaged', why: 'wrong checksum' };

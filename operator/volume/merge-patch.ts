@@ -20,13 +20,17 @@ export function mergePatch(target: Json, patch: Json): Json {
 
 /** Whether two JSON values are the same; the order of keys doesn't matter. A key whose value is undefined is absent. */
 export function sameJson(a: Json, b: Json): boolean {
+  if (a === b) return true;
   if (Array.isArray(a) || Array.isArray(b)) {
     return Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((x, i) => sameJson(x, b[i]));
   }
   if (isObject(a) && isObject(b)) {
-    return [...new Set([...Object.keys(a), ...Object.keys(b)])].every((key) => sameJson(a[key], b[key]));
+    return (
+      Object.keys(a).every((key) => sameJson(a[key], b[key])) &&
+      Object.keys(b).every((key) => key in a || b[key] === undefined)
+    );
   }
-  return a === b;
+  return false;
 }
 
 function isObject(value: Json): value is Readonly<Record<string, Json>> {

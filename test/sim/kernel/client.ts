@@ -16,9 +16,6 @@ import type { ClientKernel, ClientKernelOptions, KernelWorld } from './types.ts'
 import { MountTable, WriterProcess, type Process } from './users.ts';
 import { Mapper } from './valve.ts';
 
-/** A child process of the agent's is given up after this long (lib/host/exec.ts). */
-const EXEC_TIMEOUT_MS = 30_000;
-
 /** All that goes with the power: one boot of a client machine. */
 class Boot implements CsiMachine {
   readonly handle: ProgramHandle;
@@ -189,11 +186,11 @@ function agentPorts(boot: Boot, program: ProgramHandle, bootId: string): AgentPo
       point: (path, target) => turn(`ln ${target} ${path}`, () => void links.set(path, target)),
       remove: (path) => turn(`rm ${path}`, () => void links.delete(path)),
     },
-    readDevice: (device, offsetBytes, lengthBytes) =>
+    readDevice: (device, offsetBytes, lengthBytes, timeoutMs) =>
       turn(`dd if=${device}`, async () => {
         const count = Math.ceil(lengthBytes / BLOCK_BYTES);
         const request = { op: 'read', block: offsetBytes / BLOCK_BYTES, count } as const;
-        const values = await direct(boot, device, request, EXEC_TIMEOUT_MS);
+        const values = await direct(boot, device, request, timeoutMs);
         return Buffer.concat(values.map((value) => pages.bytes(value))).toString('latin1');
       }),
     writeDevice: (device, offsetBytes, bytes, timeoutMs) =>

@@ -59,7 +59,9 @@ export class Content {
 
   /** Blocks that were ever written. */
   written(): number {
-    return new Set([...this.medium.keys(), ...this.cache.keys()]).size;
+    let only = 0;
+    for (const block of this.cache.keys()) if (!this.medium.has(block)) only += 1;
+    return this.medium.size + only;
   }
 
   firstNonZero(): number | undefined {

@@ -14,6 +14,7 @@ import { asTurns } from './turns.ts';
 import type { DiskHealth, Export, StorageKernel, StorageKernelOptions } from './types.ts';
 
 const EXTENT_BYTES = 4 * 1024 * 1024;
+const DEVICE = '/dev/dm-';
 const HEADER_BLOCKS = LEG_HEADER_BYTES / BLOCK_BYTES;
 
 /** What client kernels reach over the network. */
@@ -42,8 +43,10 @@ class Volumes extends FakeStorage {
   }
 
   byPath(path: string): Volume | undefined {
-    const minor = /^\/dev\/dm-(\d+)$/.exec(path)?.[1];
-    return minor === undefined ? undefined : [...this.lvs.values()].find((each) => each.devNo === `253:${minor}`);
+    if (!path.startsWith(DEVICE)) return undefined;
+    const devNo = `253:${path.slice(DEVICE.length)}`;
+    for (const each of this.lvs.values()) if (each.devNo === devNo) return each;
+    return undefined;
   }
 
   content(volume: Volume): Content {

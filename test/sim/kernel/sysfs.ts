@@ -28,12 +28,9 @@ export class SysfsTree {
 
   /** What a path belongs to, and the file within it. */
   private find(path: string): { thing: Thing | undefined; file: string } {
-    const from = path.startsWith(BLOCK) ? BLOCK.length : NVME.length;
-    const slash = path.indexOf('/', from);
-    const name = slash < 0 ? path.slice(from) : path.slice(from, slash);
-    const file = slash < 0 ? '' : path.slice(slash + 1);
-    if (path.startsWith(NVME)) return { thing: this.nvme.controllers.get(name), file };
-    if (name.startsWith('dm-')) return { thing: this.mapper.byDevice(name), file };
+    const { kind, name, file } = partsOf(path);
+    if (kind === 'nvme') return { thing: this.nvme.controllers.get(name), file };
+    if (kind === 'dm') return { thing: this.mapper.byDevice(name), file };
     return { thing: this.arrays.get(name) ?? this.nvme.heads.get(name), file };
   }
 
@@ -96,4 +93,28 @@ export class SysfsTree {
       close: () => undefined,
     };
   }
+}
+
+interface Parts {
+  readonly kind: 'nvme' | 'dm' | 'block';
+  readonly name: string;
+  readonly file: string;
+}
+
+/** The same few hundred paths are looked at all the time. */
+const known = new Map<string, Parts>();
+
+function partsOf(path: string): Parts {
+  let found = known.get(path);
+  if (found === undefined) known.set(path, (found = parse(path)));
+  return found;
+}
+
+function parse(path: string): Parts {
+  const isNvme = path.startsWith(NVME);
+  const from = isNvme ? NVME.length : BLOCK.length;
+  const slash = path.indexOf('/', from);
+  const name = slash < 0 ? path.slice(from) : path.slice(from, slash);
+  const file = slash < 0 ? '' : path.slice(slash + 1);
+  return { kind: isNvme ? 'nvme' : name.startsWith('dm-') ? 'dm' : 'block', name, file };
 }
