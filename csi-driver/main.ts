@@ -13,6 +13,7 @@ import { createLogger, describeError, type Logger } from '../lib/log.ts';
 import { createChanges, type Changes } from './changes.ts';
 import { controllerService } from './controller/service.ts';
 import { ControllerService, IdentityService, NodeService } from './generated/csi.ts';
+import { parseEndpoint } from './grpc/endpoint.ts';
 import { serve, type Service } from './grpc/server.ts';
 import { identityService } from './identity/service.ts';
 import { startClientAgent } from './node/agent/agent.ts';
@@ -20,6 +21,7 @@ import { thisHost } from './node/agent/host.ts';
 import { createAttachedDevices } from './node/device.ts';
 import { createFormatRecord } from './node/format-record.ts';
 import { hostPaths } from './node/paths.ts';
+import { registration } from './node/registration.ts';
 import { nodeService } from './node/service.ts';
 
 const version = '0.1.0';
@@ -37,6 +39,12 @@ const options = {
     env: 'CSI_ENDPOINT',
     default: 'unix:///run/holdfast/csi.sock',
     description: 'the UNIX socket to serve CSI on',
+  },
+  'registration-endpoint': {
+    type: 'string',
+    placeholder: 'unix:///PATH',
+    description:
+      'with --mode node: the UNIX socket, in the folder plugins_registry of the kubelet, on which it finds the driver',
   },
   node: { type: 'string', env: 'NODE_NAME', description: "this node's name; required with --mode node" },
   'max-volumes': {
@@ -86,14 +94,18 @@ async function main(values: Values): Promise<void> {
     defaultTimeoutMs: DEFAULT_CALL_TIMEOUT_MS,
   });
 
-  const health = await serveHealthIfAsked(values.health, running.ready);
+  // Only now: kubelet calls the CSI socket as soon as it knows of it.
+  const registrar = await startRegistration(values, log);
+  const health = await serveHealthIfAsked(values.health, () => running.ready() && registrar.registered());
   let stopping = false;
   const stop = (signal: string): void => {
     if (stopping) return;
     stopping = true;
     log.info('stopping', { signal });
-    const stopped = server.stop(STOP_GRACE_MS).then(() => running.stop());
-    stopped
+    registrar
+      .stop()
+      .then(() => server.stop(STOP_GRACE_MS))
+      .then(() => running.stop())
       .catch((error: unknown) => {
         log.error('did not stop in order', { error: describeError(error) });
         process.exitCode = 1;
@@ -104,6 +116,18 @@ async function main(values: Values): Promise<void> {
       });
   };
   process.on('SIGTERM', stop).on('SIGINT', stop);
+}
+
+/** Where no kubelet is told of the driver, nothing is waited for. */
+async function startRegistration(
+  values: Values,
+  log: Logger,
+): Promise<{ readonly registered: () => boolean; stop(): Promise<void> }> {
+  const endpoint = values['registration-endpoint'];
+  if (endpoint === undefined) return { registered: () => true, stop: () => Promise.resolve() };
+  const { service, registered } = registration(parseEndpoint(values.endpoint), log);
+  const server = await serve({ endpoint, services: [service], log, defaultTimeoutMs: DEFAULT_CALL_TIMEOUT_MS });
+  return { registered, stop: () => server.stop(STOP_GRACE_MS) };
 }
 
 function startController(connection: KubeConnection, changes: Changes, values: Values, log: Logger): Running {

@@ -11,7 +11,8 @@ export interface CallContext {
 /** One CSI method as a plain function; what it throws becomes the gRPC status (see toStatus). */
 export type Handler<Request, Response> = (request: Request, context: CallContext) => Promise<Response>;
 
-type Handlers<Definition> = {
+/** The methods of a service as plain functions. */
+export type Handlers<Definition> = {
   readonly [Method in keyof Definition]?: Definition[Method] extends {
     readonly requestDeserialize: (bytes: Buffer) => infer Request;
     readonly responseDeserialize: (bytes: Buffer) => infer Response;
