@@ -25,7 +25,11 @@ export async function startGateLab(): Promise<GateLab> {
     scenario: async <T>(name: string, options: unknown): Promise<T> => {
       const command = `node /opt/holdfast/gate.mjs ${name} '${JSON.stringify(options)}' 2>&1`;
       const { code, stdout } = await vm.exec(command, { timeoutMs: SCENARIO_MS, check: false });
-      if (code !== 0) throw new Error(`${name}: ${stdout}\n${(await vm.exec('dmesg | tail -40')).stdout}`);
+      if (code !== 0) {
+        // Node shows the line of the bundle that threw: a screenful of it.
+        const said = stdout.split('\n').filter((line) => line.length < 500);
+        throw new Error(`${name}: ${said.join('\n')}\n${(await vm.exec('dmesg | tail -40')).stdout}`);
+      }
       const line = stdout.trimEnd().split('\n').at(-1) ?? '';
       if (process.env['HOLDFAST_GATE_SHOW'] === '1') process.stderr.write(`${command.slice(28, -5)} ${line}\n`);
       return JSON.parse(line) as T;

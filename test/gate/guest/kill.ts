@@ -5,8 +5,10 @@ import { hostSysfs, type Sysfs } from '../../../lib/host/sysfs.ts';
 let left = Infinity;
 let killed: () => void = () => undefined;
 
-/** Values that are not written: to see what the kernel does without. */
+/** Values, and folders of attributes, that are not written: to see what the kernel does without. */
 export const omitted = new Set<string>();
+const isOmitted = (path: string, value: string): boolean =>
+  omitted.has(value) || omitted.has(path.split('/').at(-2) ?? '');
 
 /** Nothing that stands behind an effect that never returns is done, and no `finally` runs: as after a kill. */
 async function effect<T>(work: () => Promise<T>): Promise<T> {
@@ -22,7 +24,7 @@ async function effect<T>(work: () => Promise<T>): Promise<T> {
 export const sysfs: Sysfs = {
   ...hostSysfs,
   writeAttribute: (path, value) =>
-    effect(() => (omitted.has(value) ? Promise.resolve() : hostSysfs.writeAttribute(path, value))),
+    effect(() => (isOmitted(path, value) ? Promise.resolve() : hostSysfs.writeAttribute(path, value))),
 };
 export const exec: Exec = (command, args, options) => effect(() => run(command, args, options));
 

@@ -2,11 +2,12 @@
  * The gate by itself, run inside one VM: `gate SCENARIO [JSON]` prints what was seen as JSON. Each scenario makes its own
  * legs, valves and array, and takes them away again.
  */
-import { DEFAULT_RIG, tearDown } from './rig.ts';
+import { DEFAULT_RIG, tearDown } from './gate.ts';
 import { cost } from './scenarios/cost.ts';
 import { degradedRestart } from './scenarios/degraded.ts';
 import { grow } from './scenarios/grow.ts';
 import { hold } from './scenarios/hold.ts';
+import { startArray, withoutBitmap } from './scenarios/kernel.ts';
 import { killAdd, killAssemble, killDrop } from './scenarios/kills.ts';
 import { allLegsAway, oneLegAway } from './scenarios/away.ts';
 import { readError } from './scenarios/read-error.ts';
@@ -30,6 +31,8 @@ const scenarios: Readonly<Record<string, (options: never) => Promise<unknown>>> 
   allLegsAway,
   oneLegAway,
   cost,
+  startArray,
+  withoutBitmap,
   clean,
 };
 

@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LEG_HEADER_BYTES } from '../../../../lib/api/names.ts';
 import { sameData } from '../disks.ts';
-import * as gate from '../rig.ts';
-import { asking, startWriter } from '../writer.ts';
+import * as gate from '../gate.ts';
 
 /** `fast_io_fail_tmo` in seconds; -1 is off. */
 export interface AwayOptions {
@@ -24,11 +23,8 @@ export interface OneLegAwayResult {
 /** The network to one leg goes silently; 3 s later its loss is recorded and it is dropped, its controller being left alone. */
 export async function oneLegAway({ fastIoFailSeconds }: AwayOptions): Promise<OneLegAwayResult> {
   const rig = { ...gate.DEFAULT_RIG, keepAliveSeconds: 1, fastIoFailSeconds };
-  await gate.connectRig(rig);
-  try {
-    await gate.start(rig);
-    const writer = startWriter(gate.DEVICE, 2, gate.blocksOf(rig));
-    await asking(() => writer.reaches(40));
+  return await gate.withRig(rig, async () => {
+    const writer = await gate.startWithWriter(rig, 2);
     await gate.cutLeg(2, true);
     await sleep(500);
     const before = writer.acks().length;
@@ -57,9 +53,7 @@ export async function oneLegAway({ fastIoFailSeconds }: AwayOptions): Promise<On
     }
     await writer.stop();
     return { acknowledgedWhileAway, ...waiting, releasedAfterMs, afterDeleteMs };
-  } finally {
-    await gate.tearDown(rig);
-  }
+  });
 }
 
 export interface AllLegsAwayResult {
@@ -74,11 +68,8 @@ export interface AllLegsAwayResult {
 /** The network to all legs goes silently for 6 s. */
 export async function allLegsAway({ fastIoFailSeconds }: AwayOptions): Promise<AllLegsAwayResult> {
   const rig = { ...gate.DEFAULT_RIG, keepAliveSeconds: 1, fastIoFailSeconds };
-  await gate.connectRig(rig);
-  try {
-    await gate.start(rig);
-    const writer = startWriter(gate.DEVICE, 2, gate.blocksOf(rig));
-    await asking(() => writer.reaches(40));
+  return await gate.withRig(rig, async () => {
+    const writer = await gate.startWithWriter(rig, 2);
     for (const leg of rig.legs) await gate.cutLeg(leg, true);
     await sleep(500);
     const before = writer.acks().length;
@@ -102,7 +93,5 @@ export async function allLegsAway({ fastIoFailSeconds }: AwayOptions): Promise<A
       resumed,
       identical: sameData(rig.legs, LEG_HEADER_BYTES, rig.sizeBytes),
     };
-  } finally {
-    await gate.tearDown(rig);
-  }
+  });
 }

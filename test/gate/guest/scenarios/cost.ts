@@ -1,5 +1,5 @@
 import { run } from '../../../../lib/host/exec.ts';
-import * as gate from '../rig.ts';
+import * as gate from '../gate.ts';
 import { asking } from '../writer.ts';
 
 export interface CostResult {
@@ -19,26 +19,18 @@ export async function cost({
 }): Promise<CostResult> {
   const figures = { withValve: [] as number[], without: [] as number[] };
   const rig = gate.DEFAULT_RIG;
-  await gate.connectRig(rig);
-  try {
+  return await gate.withRig(rig, async () => {
     for (let round = 0; round < rounds; round++) {
       for (const valves of round % 2 === 0 ? [true, false] : [false, true]) {
         const turn = { ...rig, valves };
         await gate.start(turn);
         figures[valves ? 'withValve' : 'without'].push(await asking(() => fio(queueDepth, seconds)));
-        await gate.until('the array stops', () =>
-          gate.md.stopArray(gate.ARRAY).then(
-            () => true,
-            () => undefined,
-          ),
-        );
+        await gate.stop();
         if (valves) for (const leg of rig.legs) await gate.valves.remove(gate.valveOf(leg));
       }
     }
     return figures;
-  } finally {
-    await gate.tearDown(rig);
-  }
+  });
 }
 
 async function fio(queueDepth: number, seconds: number): Promise<number> {

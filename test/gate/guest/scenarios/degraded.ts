@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { LEG_HEADER_BYTES } from '../../../../lib/api/names.ts';
 import { alignedBuffer } from '../direct.ts';
 import { sameData } from '../disks.ts';
-import * as gate from '../rig.ts';
+import * as gate from '../gate.ts';
 import { asking } from '../writer.ts';
 
 /** md's bitmap thread runs every 5 s (time_base), and clears a bit in its second round at the earliest. */
@@ -32,15 +32,14 @@ export interface DegradedResult {
  */
 export async function degradedRestart({ keep }: { readonly keep: boolean }): Promise<DegradedResult> {
   const rig = gate.DEFAULT_RIG;
-  await gate.connectRig(rig);
-  try {
+  return await gate.withRig(rig, async () => {
     await gate.start(rig);
     await writeChunks([1, 20], rig);
     const clearedAfterMs = (await clear(rig)) ?? Infinity;
     await gate.release(2, rig);
     await gate.remove(2, rig);
     await writeChunks([5, 40], rig);
-    await stop();
+    await gate.stop();
     for (const chunk of [60, 80]) {
       const bits = gate.bitsOn(1, rig);
       await gate.assemble(rig, { legs: [1], resyncStart: '0' });
@@ -51,7 +50,7 @@ export async function degradedRestart({ keep }: { readonly keep: boolean }): Pro
       await gate.activate();
       await writeChunks([chunk], rig);
       await sleep(KEPT_MS);
-      await stop();
+      await gate.stop();
     }
     const before = gate.bitsOn(1, rig);
     await gate.assemble(rig, { legs: [1], resyncStart: '0' });
@@ -70,9 +69,7 @@ export async function degradedRestart({ keep }: { readonly keep: boolean }): Pro
     await writeChunks([1], rig);
     const clearedAgainAfterMs = await clear(rig);
     return { clearedAfterMs, lacking: [5, 40, 60, 80, 100], bits, copiedKib, identical, canClear, clearedAgainAfterMs };
-  } finally {
-    await gate.tearDown(rig);
-  }
+  });
 }
 
 /** How long until no bit is set on leg 1; undefined when it takes too long. */
@@ -95,11 +92,3 @@ async function writeChunks(chunks: readonly number[], rig: gate.Rig): Promise<vo
   }
   await file.close();
 }
-
-const stop = (): Promise<unknown> =>
-  gate.until('the array stops', () =>
-    gate.md.stopArray(gate.ARRAY).then(
-      () => true,
-      () => undefined,
-    ),
-  );

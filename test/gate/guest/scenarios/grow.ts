@@ -1,6 +1,6 @@
 import { LEG_HEADER_BYTES } from '../../../../lib/api/names.ts';
 import { resizeDisk, sameData } from '../disks.ts';
-import * as gate from '../rig.ts';
+import * as gate from '../gate.ts';
 import { asking, startWriter } from '../writer.ts';
 
 export interface GrowOptions {
@@ -23,8 +23,7 @@ export interface GrowResult {
 export async function grow({ fromBytes, toBytes, bitmapSectors }: GrowOptions): Promise<GrowResult> {
   const rig = { ...gate.DEFAULT_RIG, sizeBytes: fromBytes };
   const larger = { ...rig, sizeBytes: toBytes };
-  await gate.connectRig(rig);
-  try {
+  return await gate.withRig(rig, async () => {
     await gate.assemble(rig);
     if (bitmapSectors !== undefined) await gate.setAttribute('bitmap/space', String(bitmapSectors));
     await gate.activate();
@@ -54,7 +53,5 @@ export async function grow({ fromBytes, toBytes, bitmapSectors }: GrowOptions): 
       acknowledgedMeanwhile,
       identical: sameData(rig.legs, LEG_HEADER_BYTES, toBytes),
     };
-  } finally {
-    await gate.tearDown(rig);
-  }
+  });
 }

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { run } from '../../../../lib/host/exec.ts';
 import type { DiskMode } from '../disks.ts';
 import { asking, startWriter } from '../writer.ts';
-import * as gate from '../rig.ts';
+import * as gate from '../gate.ts';
 
 export interface HoldOptions {
   /** `native`: mdadm's own metadata, no valve. `external`: external metadata alone. `valve`: with a valve below. */
@@ -11,6 +11,9 @@ export interface HoldOptions {
   readonly fault: 'fence' | 'cut' | Exclude<DiskMode, 'good'>;
   readonly queueDepth: number;
   readonly badBlockLog?: boolean;
+  readonly bitmap?: boolean;
+  /** How many legs there are; the second fails. Default 2. */
+  readonly legs?: number;
   /** How long nobody acts. */
   readonly holdMs: number;
 }
@@ -30,10 +33,16 @@ export interface HoldResult {
 
 /** A leg fails under a logging writer, and no agent acts for a while. */
 export async function hold(options: HoldOptions): Promise<HoldResult> {
-  const rig = { ...gate.DEFAULT_RIG, valves: options.gate === 'valve', badBlockLog: options.badBlockLog ?? true };
+  const { badBlockLog = true, bitmap = true, legs = 2 } = options;
+  const rig = {
+    ...gate.DEFAULT_RIG,
+    legs: Array.from({ length: legs }, (_, at) => at + 1),
+    valves: options.gate === 'valve',
+    badBlockLog,
+    bitmap,
+  };
   const native = options.gate === 'native';
-  await gate.connectRig(rig);
-  try {
+  const writing = async (): Promise<HoldResult> => {
     if (native) await createNative(rig);
     else await gate.start(rig);
     const writer = startWriter(native ? NATIVE : gate.DEVICE, options.queueDepth, gate.blocksOf(rig));
@@ -64,12 +73,16 @@ export async function hold(options: HoldOptions): Promise<HoldResult> {
     }
     await writer.stop();
     return { ...result, resumedAfterMs };
-  } finally {
-    if (native) await run('mdadm', ['--stop', NATIVE], { ok: [0, 1] });
-    const controller = gate.controllerOf(2);
-    if (!rig.valves && controller !== undefined) await gate.nvme.deleteController(controller.name);
-    await gate.tearDown(rig);
-  }
+  };
+  return await gate.withRig(rig, async () => {
+    try {
+      return await writing();
+    } finally {
+      if (native) await run('mdadm', ['--stop', NATIVE], { ok: [0, 1] });
+      const controller = gate.controllerOf(2);
+      if (!rig.valves && controller !== undefined) await gate.nvme.deleteController(controller.name);
+    }
+  });
 }
 
 const NATIVE = '/dev/md77';

@@ -2,8 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { LEG_HEADER_BYTES } from '../../../../lib/api/names.ts';
 import { sameData } from '../disks.ts';
 import { killAfter } from '../kill.ts';
-import * as gate from '../rig.ts';
-import { asking, startWriter } from '../writer.ts';
+import * as gate from '../gate.ts';
 
 export interface Kill {
   /** Effects (writes to sysfs, programs run) that the agent had before it was killed. */
@@ -31,8 +30,7 @@ async function atEveryEffect(
 /** Killed while it puts the array together: nothing can be written before the last step; the next run gets it right. */
 export async function killAssemble(): Promise<Kill[]> {
   const rig = gate.DEFAULT_RIG;
-  await gate.connectRig(rig);
-  try {
+  return await gate.withRig(rig, async () => {
     return await atEveryEffect(async (after) => {
       const wrong: string[] = [];
       const ended = await killAfter(after, () => gate.start(rig));
@@ -47,19 +45,14 @@ export async function killAssemble(): Promise<Kill[]> {
       await gate.md.stopArray(gate.ARRAY);
       return { ended, wrong };
     });
-  } finally {
-    await gate.tearDown(rig);
-  }
+  });
 }
 
 /** Killed while it drops a leg: before the record nothing is acknowledged; after it the next run finishes. */
 export async function killDrop(): Promise<Kill[]> {
   const rig = gate.DEFAULT_RIG;
-  await gate.connectRig(rig);
-  try {
-    await gate.start(rig);
-    const writer = startWriter(gate.DEVICE, 4, gate.blocksOf(rig));
-    await asking(() => writer.reaches(20));
+  return await gate.withRig(rig, async () => {
+    const writer = await gate.startWithWriter(rig, 4, 20);
     const kills = await atEveryEffect(async (after) => {
       const wrong: string[] = [];
       await gate.breakLeg(2, rig, 'error');
@@ -81,19 +74,14 @@ export async function killDrop(): Promise<Kill[]> {
     await writer.stop();
     if (!sameData(rig.legs, LEG_HEADER_BYTES, rig.sizeBytes)) throw new Error('in the end the legs differ');
     return kills;
-  } finally {
-    await gate.tearDown(rig);
-  }
+  });
 }
 
 /** Killed while it adds a leg: until the next run has finished nothing takes the leg for in sync, and then it is. */
 export async function killAdd({ kind }: gate.Rejoin): Promise<Kill[]> {
   const rig = gate.DEFAULT_RIG;
-  await gate.connectRig(rig);
-  try {
-    await gate.start(rig);
-    const writer = startWriter(gate.DEVICE, 4, gate.blocksOf(rig));
-    await asking(() => writer.reaches(20));
+  return await gate.withRig(rig, async () => {
+    const writer = await gate.startWithWriter(rig, 4, 20);
     const kills = await atEveryEffect(async (after) => {
       const wrong: string[] = [];
       await gate.release(2, rig);
@@ -115,7 +103,5 @@ export async function killAdd({ kind }: gate.Rejoin): Promise<Kill[]> {
     });
     await writer.stop();
     return kills;
-  } finally {
-    await gate.tearDown(rig);
-  }
+  });
 }

@@ -2,8 +2,8 @@ import { open } from 'node:fs/promises';
 import { constants } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { alignedBuffer, readDevice } from '../direct.ts';
-import * as gate from '../rig.ts';
-import { asking, startWriter } from '../writer.ts';
+import * as gate from '../gate.ts';
+import { asking } from '../writer.ts';
 
 export interface ReadErrorResult {
   /** What a read of the broken place gave: `data`, `error`, or `waits`. */
@@ -24,11 +24,8 @@ export async function readError({
   readonly badBlockLog?: boolean;
 }): Promise<ReadErrorResult> {
   const rig = { ...gate.DEFAULT_RIG, valves, badBlockLog };
-  await gate.connectRig(rig);
-  try {
-    await gate.start(rig);
-    const writer = startWriter(gate.DEVICE, 1, gate.blocksOf(rig));
-    await asking(() => writer.reaches(40));
+  return await gate.withRig(rig, async () => {
+    const writer = await gate.startWithWriter(rig, 1);
     await writer.stop();
     const device = gate.memberOf(1, rig).device;
     await gate.breakLeg(1, rig, 'error');
@@ -57,7 +54,5 @@ export async function readError({
       bad,
       missing: gate.missingOn(1, rig, writer.acks()),
     };
-  } finally {
-    await gate.tearDown(rig);
-  }
+  });
 }

@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LEG_HEADER_BYTES } from '../../../../lib/api/names.ts';
 import { sameData } from '../disks.ts';
-import * as gate from '../rig.ts';
-import { asking, startWriter } from '../writer.ts';
+import * as gate from '../gate.ts';
 
 export interface RefusedResult {
   /** What the controller's state was, in order; `gone`: the kernel removed it. */
@@ -21,11 +20,8 @@ export interface RefusedResult {
  */
 export async function refused({ how }: { readonly how: 'host' | 'subsystem' }): Promise<RefusedResult> {
   const rig = gate.DEFAULT_RIG;
-  await gate.connectRig(rig);
-  try {
-    await gate.start(rig);
-    const writer = startWriter(gate.DEVICE, 2, gate.blocksOf(rig));
-    await asking(() => writer.reaches(40));
+  return await gate.withRig(rig, async () => {
+    const writer = await gate.startWithWriter(rig, 2);
     const seen: string[] = [];
     const watch = setInterval(() => {
       const state = gate.controllerOf(2)?.state ?? 'gone';
@@ -54,7 +50,5 @@ export async function refused({ how }: { readonly how: 'host' | 'subsystem' }): 
       resumed,
       identical: sameData(rig.legs, LEG_HEADER_BYTES, rig.sizeBytes),
     };
-  } finally {
-    await gate.tearDown(rig);
-  }
+  });
 }

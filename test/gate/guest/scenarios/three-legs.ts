@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LEG_HEADER_BYTES } from '../../../../lib/api/names.ts';
 import { sameData } from '../disks.ts';
-import * as gate from '../rig.ts';
-import { asking, startWriter } from '../writer.ts';
+import * as gate from '../gate.ts';
+import { asking } from '../writer.ts';
 
 export interface ThreeLegsResult {
   /** Acknowledged while both of the legs that fail are still counted, and while one is. */
@@ -18,11 +18,8 @@ export interface ThreeLegsResult {
 /** Three legs: two fail at once, each is held until it is released by itself; then the array loses a place and gets it back. */
 export async function threeLegs(): Promise<ThreeLegsResult> {
   const rig = { ...gate.DEFAULT_RIG, legs: [1, 2, 3] };
-  await gate.connectRig(rig);
-  try {
-    await gate.start(rig);
-    const writer = startWriter(gate.DEVICE, 4, gate.blocksOf(rig));
-    await asking(() => writer.reaches(40));
+  return await gate.withRig(rig, async () => {
+    const writer = await gate.startWithWriter(rig, 4);
     await Promise.all([gate.breakLeg(2, rig, 'error'), gate.fence(3)]);
     await sleep(1000);
     const first = writer.acks().length;
@@ -69,7 +66,5 @@ export async function threeLegs(): Promise<ThreeLegsResult> {
       extend,
       identicalAfterExtend: sameData(rig.legs, LEG_HEADER_BYTES, rig.sizeBytes),
     };
-  } finally {
-    await gate.tearDown(rig);
-  }
+  });
 }
