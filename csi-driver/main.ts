@@ -8,6 +8,7 @@ import { systemClock } from '../lib/clock.ts';
 import { run } from '../lib/host/exec.ts';
 import { createFilesystems } from '../lib/host/mkfs.ts';
 import { createMounts } from '../lib/host/mount.ts';
+import { reserveThreads } from '../lib/host/threads.ts';
 import { serveHealthIfAsked } from '../lib/health.ts';
 import { createLogger, describeError, type Logger } from '../lib/log.ts';
 import { createChanges, type Changes } from './changes.ts';
@@ -70,6 +71,7 @@ interface Running {
 }
 
 async function main(values: Values): Promise<void> {
+  if (values.mode === 'node') reserveThreads(process.env);
   const log = createLogger({
     program: `csi-${values.mode}`,
     level: values['log-level'],

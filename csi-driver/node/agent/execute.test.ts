@@ -1,4 +1,4 @@
-import { beforeEach, expect, test } from '@jest/globals';
+import { beforeEach, describe, expect, test } from '@jest/globals';
 import type { ReplicatedVolume } from '../../../lib/api/index.ts';
 import { silentLog } from '../../../lib/log.ts';
 import type { ExecuteContext } from './context.ts';
@@ -9,11 +9,22 @@ import { VolumeMemory } from './memory.ts';
 let done: string[];
 let memory: VolumeMemory;
 let fresh: ReplicatedVolume;
+/** What was recorded of the leg last. */
+let recorded: object | null | undefined;
 
 function leg(...state: string[]): LegFacts {
   const member = { device: 'dm-b', slot: 1, state: new Set(state) };
   const valve = { name: 'valve-b', device: 'dm-b', devNo: '253:1', below: [] };
-  return { replica: 'v-b', uid: 'b', nqn: 'b', recorded: false, desired: true, member, valve } as unknown as LegFacts;
+  return {
+    replica: 'v-b',
+    uid: 'b',
+    nqn: 'b',
+    recorded: false,
+    desired: true,
+    member,
+    valve,
+    quietMs: 0,
+  } as unknown as LegFacts;
 }
 
 const volumeWith = (role: string): ReplicatedVolume =>
@@ -38,8 +49,9 @@ function contextOf(one: LegFacts): ExecuteContext {
     volume: fresh,
     volumes: {
       get: () => Promise.resolve(fresh),
-      patch: (_: string, { status }: { status: { inSync: string[] } }) => {
+      patch: (_: string, { status }: { status: { inSync: string[]; outOfSync: Record<string, object | null> } }) => {
         done.push(`record ${status.inSync.join()}`);
+        recorded = status.outOfSync['v-b'];
         return Promise.resolve({ ...fresh, status: { ...fresh.status, inSync: status.inSync } });
       },
     },
@@ -54,6 +66,9 @@ function contextOf(one: LegFacts): ExecuteContext {
       md: {
         readArray: () => ({ syncAction: 'idle', members: [one.member] }),
         removeMember: () => act('remove member'),
+        failMember: () => act('fail'),
+        unblockMember: () => act('unblock'),
+        activate: () => act('active'),
       },
       valves: { open: () => act('open valve'), remove: () => act('remove valve') },
       sysfs: { readAttribute: () => undefined },
@@ -65,6 +80,7 @@ function contextOf(one: LegFacts): ExecuteContext {
 
 beforeEach(() => {
   done = [];
+  recorded = undefined;
   memory = new VolumeMemory();
   memory.learn({ replica: 'v-b', uid: 'b', nqn: 'b', address: '', port: 0 }, 0);
   fresh = volumeWith('Member');
@@ -87,4 +103,38 @@ test('a member is removed with its valve open, so that its I/O ends', async () =
   await execute({ kind: 'RemoveMember', nqn: 'b' }, contextOf(leg('faulty')));
   await new Promise((resolve) => setImmediate(resolve));
   expect(done).toEqual(['open valve', 'remove member', 'remove valve']);
+});
+
+describe('a leg that is lost while it is brought up to date', () => {
+  const drop = (...state: string[]): Promise<void> =>
+    execute({ kind: 'Drop', nqn: 'b', record: false, reason: 'no answer' }, contextOf(leg(...state)));
+  const lostAt = '1969-12-31T20:00:00.000Z';
+  beforeEach(() => {
+    const entry = { epoch: 6, at: lostAt, bootId: 'boot', nqn: 'b', reason: 'no answer' };
+    fresh = { ...fresh, status: { ...fresh.status, outOfSync: { 'v-b': entry } } };
+  });
+
+  // Given a copy of hours that a hiccup of the network ends, then the replica was not away for those hours: it is not overdue.
+  test('is away from then on, and what the bitmap knows of it stays so', async () => {
+    await drop('spare');
+    expect(done.slice(0, 4)).toEqual(['fail', 'open valve', 'unblock', 'active']);
+    expect(recorded).toEqual({
+      epoch: 6,
+      at: '1970-01-01T00:00:00.000Z',
+      bootId: 'boot',
+      nqn: 'b',
+      reason: 'no answer',
+    });
+  });
+
+  test('by an error of its own has been no use since it was lost first', async () => {
+    await drop('spare', 'blocked', 'write_error');
+    expect(recorded).toBeUndefined();
+  });
+
+  test('is let go all the same when that can not be recorded', async () => {
+    fresh = volumeWith('Leaving');
+    await drop('spare');
+    expect(done).toEqual(['fail', 'open valve', 'unblock', 'active']);
+  });
 });

@@ -13,7 +13,7 @@ import { readBlockStat } from '../../../lib/host/sysfs.ts';
 import { factsOf, record, type ExecuteContext } from './context.ts';
 import type { Action, LegFacts } from './facts.ts';
 import { fenceArray } from './fence.ts';
-import { stampWithout, stayingLegs, writeLegRecords } from './leg-records.ts';
+import { ioTimeoutMs, stampWithout, stayingLegs, writeLegRecords } from './leg-records.ts';
 import { isLive } from './join.ts';
 import { connectLeg, disconnectLeg, freshValve, inBackground, reshape, swapLeg } from './legs.ts';
 import { assemble, link, stop } from './start-stop.ts';
@@ -112,11 +112,29 @@ async function drop(action: Extract<Action, { kind: 'Drop' }>, context: ExecuteC
   }
   askDrain(leg.nqn, context);
   trace.sync = undefined;
-  if ((leg.member && hasErred(leg.member)) || leg.pathErred) trace.holdOff(clock.monotonicMs());
+  const erred = leg.pathErred || (leg.member !== undefined && hasErred(leg.member));
+  if (erred) trace.holdOff(clock.monotonicMs());
   log.warn('leg dropped', { leg: leg.replica, reason: action.reason, recorded: action.record });
   context.event('Warning', 'LegDropped', `${leg.replica}: ${action.reason}`);
   const controller = leg.controller;
   if (controller) await inBackground(action, context, () => ports.nvme.deleteController(controller.name));
+  const wasCopied = !leg.recorded && leg.member !== undefined && !leg.member.state.has('in_sync');
+  if (wasCopied && !erred) await recordBrokenCopy(leg, action.reason, context);
+}
+
+/**
+ * A leg that was away, came back, and is lost while it is brought up to date is away from now on. One that answers with errors
+ * each time is not: it has been no use since it was lost first. Nothing rests on it but when the replica is replaced.
+ */
+async function recordBrokenCopy({ replica }: LegFacts, reason: string, context: ExecuteContext): Promise<void> {
+  const at = new Date(context.ports.clock.now()).toISOString();
+  await record(context, ({ inSync = [], outOfSync, ...status }) => {
+    if (inSync.includes(replica) || !isMember(replica, status)) return undefined;
+    const entry = { epoch: context.connection.spec.epoch, ...outOfSync?.[replica], at, reason };
+    return { inSync, outOfSync: { [replica]: entry } };
+  }).catch((error: unknown) => {
+    context.log.warn('the end of a copy could not be recorded', { leg: replica, error: String(error) });
+  });
 }
 
 /** The request goes out with the status; the member stays in the array, as the witness, until it has been accepted. */
@@ -169,13 +187,15 @@ async function join(action: Extract<Action, { kind: 'Join' }>, context: ExecuteC
 }
 
 /** Counts the set bits of the bitmap in front of an in-sync leg: one a chunk. */
-async function dirtyBytesOf({ connection, facts, ports }: ExecuteContext): Promise<number> {
+async function dirtyBytesOf(context: ExecuteContext): Promise<number> {
+  const { connection, facts, ports } = context;
   const { sizeBytes } = connection.spec;
   const chunkBytes = bitmapChunkBytes(sizeBytes);
   const chunks = Math.ceil(sizeBytes / chunkBytes);
   const source = facts.legs.find((leg) => leg.recorded && leg.member?.state.has('in_sync') && leg.valve);
   if (!source?.valve) return 0;
-  const bytes = await ports.readDevice(source.valve.device, LEG_BITMAP_SECTOR * 512, Math.ceil(chunks / 8));
+  const atBytes = LEG_BITMAP_SECTOR * 512;
+  const bytes = await ports.readDevice(source.valve.device, atBytes, Math.ceil(chunks / 8), ioTimeoutMs(context));
   return countBits(bytes, chunks) * chunkBytes;
 }
 
@@ -198,8 +218,8 @@ async function tellAll(stamp: RecordStamp, joined: LegFacts, context: ExecuteCon
 }
 
 /** The volume may have replaced it meanwhile, of which the connection tells a moment later. */
-function isMember({ replica }: LegFacts, { replicas = [] }: NonNullable<ReplicatedVolume['status']>): boolean {
-  return replicas.some(({ name, role }) => name === replica && role === 'Member');
+function isMember(replica: string, status: Pick<NonNullable<ReplicatedVolume['status']>, 'replicas'>): boolean {
+  return (status.replicas ?? []).some(({ name, role }) => name === replica && role === 'Member');
 }
 
 /** md says that the leg is in sync: from now on it counts. */
@@ -210,10 +230,10 @@ async function recordJoined(leg: LegFacts, context: ExecuteContext): Promise<voi
   if (array?.syncAction !== 'idle' || !member?.state.has('in_sync') || hasErred(member)) return;
   const { status = {} } = await record(context, (status) => {
     const inSync = status.inSync ?? [];
-    if (inSync.includes(leg.replica) || !isMember(leg, status)) return undefined;
+    if (inSync.includes(leg.replica) || !isMember(leg.replica, status)) return undefined;
     return { inSync: [...inSync, leg.replica], outOfSync: { [leg.replica]: null } };
   });
-  if (!isMember(leg, status)) return;
+  if (!isMember(leg.replica, status)) return;
   const trace = memory.leg(leg.nqn);
   trace.settled();
   const { sync } = trace;

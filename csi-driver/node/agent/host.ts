@@ -27,12 +27,12 @@ export function thisHost(): AgentPorts {
     valves: createValves(hostSysfs, run),
     users: createDeviceUsers(run),
     links,
-    async readDevice(device, offsetBytes, lengthBytes) {
+    async readDevice(device, offsetBytes, lengthBytes, timeoutMs) {
       // A child process, as a read of a leg may wait for as long as the leg is away.
       const skip = offsetBytes / BLOCK_BYTES;
       const count = Math.ceil(lengthBytes / BLOCK_BYTES);
       const args = [`if=/dev/${device}`, `bs=${BLOCK_BYTES}`, `skip=${skip}`, `count=${count}`];
-      return (await run('dd', [...args, 'iflag=direct', 'status=none'], { encoding: 'latin1' })).stdout;
+      return (await run('dd', [...args, 'iflag=direct', 'status=none'], { encoding: 'latin1', timeoutMs })).stdout;
     },
     async writeDevice(device, offsetBytes, bytes, timeoutMs) {
       const args = [`of=/dev/${device}`, `bs=${BLOCK_BYTES}`, `seek=${offsetBytes / BLOCK_BYTES}`, 'iflag=fullblock'];

@@ -19,8 +19,9 @@ export interface ReachableLeg {
   readonly device: string;
 }
 
-/** A write that takes longer than this meets a leg that is about to be dropped itself. */
-const WRITE_MIN_MS = 1_000;
+/** I/O of ours that takes longer than this meets a leg that is about to be dropped itself. */
+const IO_MIN_MS = 1_000;
+export const ioTimeoutMs = ({ facts }: ExecuteContext): number => Math.max(IO_MIN_MS, facts.legTimeoutMs);
 
 /**
  * Puts the volume's record in front of the data of each leg, durably. A leg that has it already is left alone.
@@ -43,7 +44,7 @@ async function writeLegRecord(
   stamp: RecordStamp,
   { leg, device }: ReachableLeg,
 ): Promise<void> {
-  const { ports, facts, memory, connection } = context;
+  const { ports, memory, connection } = context;
   const trace = memory.leg(leg.nqn);
   const { volume, volumeUid } = connection.spec;
   const header: LegHeader = { ...stamp, volume, volumeUid, replica: leg.replica, replicaUid: leg.uid };
@@ -51,13 +52,13 @@ async function writeLegRecord(
   if (isSame(before, header)) return;
   const { offsetBytes, sequence } = nextLegSlot(before);
   trace.header = undefined;
-  const timeoutMs = Math.max(WRITE_MIN_MS, facts.legTimeoutMs);
-  await ports.writeDevice(device, offsetBytes, encodeLegHeader(header, sequence), timeoutMs);
+  await ports.writeDevice(device, offsetBytes, encodeLegHeader(header, sequence), ioTimeoutMs(context));
   trace.header = { state: 'record', header, sequence };
 }
 
-async function readLegHeader({ ports }: ExecuteContext, device: string): Promise<DecodedLeg> {
-  return decodeLegHeader(Buffer.from(await ports.readDevice(device, 0, LEG_SLOTS_BYTES), 'latin1'));
+async function readLegHeader(context: ExecuteContext, device: string): Promise<DecodedLeg> {
+  const bytes = await context.ports.readDevice(device, 0, LEG_SLOTS_BYTES, ioTimeoutMs(context));
+  return decodeLegHeader(Buffer.from(bytes, 'latin1'));
 }
 
 function isSame(decoded: DecodedLeg, wanted: LegHeader): boolean {

@@ -15,8 +15,11 @@ export interface AgentPorts {
   readonly valves: Valves;
   readonly users: DeviceUsers;
   readonly links: DeviceLinks;
-  /** Bytes of a block device past every cache, one character each. @throws Error when it can't be read */
-  readDevice(device: string, offsetBytes: number, lengthBytes: number): Promise<string>;
+  /**
+   * Bytes of a block device past every cache, one character each.
+   * @throws Error when they can't be read, or not within `timeoutMs`
+   */
+  readDevice(device: string, offsetBytes: number, lengthBytes: number, timeoutMs: number): Promise<string>;
   /**
    * Writes whole blocks of 4 KiB, past every cache; they are durable when it returns.
    * @throws Error when they can't be written, or not within `timeoutMs`: then they may still be written later

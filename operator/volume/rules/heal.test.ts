@@ -132,6 +132,32 @@ describe('further failures', () => {
     ]);
   });
 
+  // Given a volume that has lacked a copy for some time, When its replacement is not filled within replicaTimeout, Then it is
+  // waited for as long as that: a row of replacements that come to nothing takes twice as long each, up to a bound
+  test.each([
+    ['not yet', 1_800_000, 1_799_999, undefined],
+    ['then', 1_800_000, 1_800_000, 'replace'],
+    ['at the latest after 16 times replicaTimeout', 1_000_000_000, 9_600_000, 'replace'],
+  ])('a replacement of a replacement gets more time: %s', (_when, lackedMs, sinceMs, kind) => {
+    const conditions = [
+      {
+        type: 'Redundant',
+        status: 'False',
+        reason: 'ReplicasAway',
+        message: '',
+        lastTransitionTime: ago(lackedMs + sinceMs),
+      },
+      { type: 'Attached', status: 'True', reason: 'Connected', message: '', lastTransitionTime: ago(2_000_000_000) },
+    ] as const;
+    const sketch: WorldSketch = {
+      attachment: { node: 'c1', epoch: 3 },
+      inSync: ['v-r0'],
+      replicas: [{}, { role: 'Leaving' }, { sinceMs, leg: 'Connecting' }],
+      status: { outOfSync: { 'v-r1': { epoch: 3, at: ago(lackedMs + sinceMs) } }, conditions: [...conditions] },
+    };
+    expect(heal(facts(sketch)).record?.kind).toBe(kind);
+  });
+
   test('two of three replicas fail: both are replaced in one write', () => {
     const at = ago(700_000);
     const decision = heal(

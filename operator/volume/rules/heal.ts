@@ -27,9 +27,24 @@ export function absences(facts: Facts): readonly Absence[] {
       const left = facts.status.outOfSync?.[replica.name]?.at;
       const sinceMs = Date.parse(left ?? replica.record.since ?? '') || 0;
       const awayMs = Math.max(sinceMs, stalledSinceMs(replica));
-      const dueMs = isDoomed(replica) ? sinceMs : Math.max(earliestMs, awayMs + facts.replicaTimeoutMs);
+      const timeMs = left === undefined ? timeToFillMs(facts, sinceMs) : facts.replicaTimeoutMs;
+      const dueMs = isDoomed(replica) ? sinceMs : Math.max(earliestMs, awayMs + timeMs);
       return { replica, sinceMs, dueMs, syncing: replica.leg?.state === 'Syncing' && !isDoomed(replica) };
     });
+}
+
+/** A replacement gets at most so many times replicaTimeout. */
+const FILL_FACTOR = 16;
+
+/**
+ * For how long a new replica may be on its way: as long as the volume had gone without it, so that each of a row of
+ * replacements that come to nothing gets twice the time of the one before. What can't be done within replicaTimeout would be
+ * begun anew for ever.
+ */
+function timeToFillMs({ status, replicaTimeoutMs }: Facts, madeMs: number): number {
+  const redundant = status.conditions?.find(({ type }) => type === 'Redundant');
+  const lackedMs = redundant?.status === 'False' ? madeMs - Date.parse(redundant.lastTransitionTime) : 0;
+  return Math.max(replicaTimeoutMs, Math.min(lackedMs, FILL_FACTOR * replicaTimeoutMs));
 }
 
 /**
