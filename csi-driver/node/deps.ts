@@ -23,14 +23,26 @@ export interface NodeDeps {
 /** More mounts on one path than this are not ours. */
 const MAX_STACKED_MOUNTS = 16;
 
+/** What is mounted at a path; `path` as the mount table spells it. */
+export interface Look {
+  readonly path: string;
+  readonly mount: MountEntry | undefined;
+  readonly all: readonly MountEntry[];
+}
+
 /** What is mounted at a path, together with the path as the mount table spells it. */
-export async function lookAt(
-  mounts: Mounts,
-  path: string,
-): Promise<{ readonly path: string; readonly mount: MountEntry | undefined; readonly all: readonly MountEntry[] }> {
+export async function lookAt(mounts: Mounts, path: string): Promise<Look> {
   const canonical = await mounts.canonical(path);
   const all = await mounts.list();
   return { path: canonical, mount: mountAt(all, canonical), all };
+}
+
+/** {@link lookAt}; undefined when there is no folder that holds the path. */
+export async function lookIfThere(mounts: Mounts, path: string): Promise<Look | undefined> {
+  return await lookAt(mounts, path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined;
+    throw error;
+  });
 }
 
 /**
@@ -40,10 +52,7 @@ export async function lookAt(
  */
 export async function unmountAll(mounts: Mounts, path: string): Promise<void> {
   for (let count = 0; count < MAX_STACKED_MOUNTS; count++) {
-    const found = await lookAt(mounts, path).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined;
-      throw error;
-    });
+    const found = await lookIfThere(mounts, path);
     if (found?.mount === undefined) return;
     try {
       await mounts.unmount(found.path);

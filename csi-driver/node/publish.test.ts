@@ -90,6 +90,8 @@ describe('NodePublishVolume', () => {
       status: 'FAILED_PRECONDITION',
       message: expect.stringContaining('already published at /pods/a/mount'),
     });
+    // What is refused leaves nothing behind.
+    expect([...node.folders]).not.toContain('/pods/c/mount');
     await unpublish();
     await unpublish('/pods/b/mount');
     await publish({ targetPath: '/pods/c/mount', volumeCapability: single });

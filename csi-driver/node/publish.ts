@@ -9,7 +9,7 @@ import type {
 import { CsiError, invalid } from '../grpc/errors.ts';
 import type { CallContext } from '../grpc/handlers.ts';
 import { absolutePath, volumeId, volumeUse, type VolumeUse } from '../validation.ts';
-import { lookAt, unmountAll, type NodeDeps } from './deps.ts';
+import { lookIfThere, unmountAll, type NodeDeps } from './deps.ts';
 
 /** What is to be seen at the target path: a filesystem's device and the path in it, as the mount table has them. */
 interface Wanted {
@@ -33,8 +33,11 @@ export async function nodePublish(
     request.readonly || use.access === 'reader' || (use.kind === 'mount' && use.mountFlags.includes('ro'));
 
   const wanted = await whatToBind(deps, { id, staging, use, readOnly }, context);
-  await (use.kind === 'block' ? deps.paths.ensureFile(target) : deps.paths.ensureDirectory(target));
-  const { path, mount, all } = await lookAt(deps.mounts, target);
+  const { path, mount, all } = (await lookIfThere(deps.mounts, target)) ?? {
+    path: target,
+    mount: undefined,
+    all: await deps.mounts.list(),
+  };
   if (mount !== undefined && !isSame(mount, wanted)) {
     const message = `${path} already holds a mount of ${mount.source} (${mount.device}, ${mount.root}), not of volume ${id}`;
     throw new CsiError('FAILED_PRECONDITION', 'HF412', message, 'target_path');
@@ -43,7 +46,9 @@ export async function nodePublish(
     throw new CsiError('ALREADY_EXISTS', 'HF412', `volume ${id} is already published read-only at ${path}`, 'readonly');
   }
   if (use.access === 'single-writer') await refuseSecondTarget(deps, id, { wanted, staging, path, all });
-  await bindSteps(deps, { id, wanted, path, readOnly, mount });
+  // Nothing is made before it is sure that it may be.
+  await (use.kind === 'block' ? deps.paths.ensureFile(target) : deps.paths.ensureDirectory(target));
+  await bindSteps(deps, { id, wanted, path: await deps.mounts.canonical(target), readOnly, mount });
   return {};
 }
 
@@ -77,10 +82,7 @@ async function whatToBind(
     const device = await deps.devices.ready(id, 0, context);
     return { source: device.path, root: device.path.replace(/^\/dev/, ''), device: undefined };
   }
-  const staged = await lookAt(deps.mounts, staging).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined;
-    throw error;
-  });
+  const staged = await lookIfThere(deps.mounts, staging);
   if (staged?.mount === undefined) {
     const message = `volume ${id} is not staged at ${staging}; NodeStageVolume comes first`;
     throw new CsiError('FAILED_PRECONDITION', 'HF413', message, 'staging_target_path');

@@ -5,7 +5,7 @@ import {
 } from '../generated/csi.ts';
 import { CsiError } from '../grpc/errors.ts';
 import { absolutePath, required } from '../validation.ts';
-import { lookAt, type NodeDeps } from './deps.ts';
+import { lookIfThere, type NodeDeps } from './deps.ts';
 
 const TIMEOUT_MS = 10_000;
 
@@ -18,11 +18,9 @@ export async function nodeVolumeStats(
   request: NodeGetVolumeStatsRequest,
 ): Promise<NodeGetVolumeStatsResponse> {
   const id = required('volume_id', request.volumeId, 'the id of the volume');
-  const asked = absolutePath('volume_path', required('volume_path', request.volumePath, 'where the volume is mounted'));
-  const found = await lookAt(deps.mounts, asked).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined;
-    throw error;
-  });
+  const asked = required('volume_path', request.volumePath, 'where the volume is mounted');
+  // Nothing is mounted at a relative path.
+  const found = asked.startsWith('/') ? await lookIfThere(deps.mounts, absolutePath('volume_path', asked)) : undefined;
   const device = await deps.devices.now(id);
   const mount = found?.mount;
   const isNode = device !== undefined && mount?.root === device.path.replace(/^\/dev/, '');

@@ -17,9 +17,13 @@ export interface FakeCluster extends ControllerDeps {
   setStatus(name: string, status: NonNullable<ReplicatedVolume['status']>): void;
 }
 
-export function fakeCluster(): FakeCluster {
+/** @param react told of every volume that was written or removed: the place for a pretended operator */
+export function fakeCluster(react: (volume: ReplicatedVolume) => void = () => undefined): FakeCluster {
   const changes = createChanges();
-  const volumes = fakeResource<ReplicatedVolume>(({ metadata }) => changes.notify(metadata.name), withDefaults);
+  const volumes = fakeResource<ReplicatedVolume>((volume) => {
+    changes.notify(volume.metadata.name);
+    react(volume);
+  }, withDefaults);
   const connections = fakeResource<VolumeConnection>(({ spec }) => changes.notify(spec.volume));
   const leases = fakeResource<Lease>();
   return {

@@ -5,6 +5,7 @@ import type { Progress } from '../lab/progress.ts';
 /** Programs that work with a CSI driver and its chart, pinned by this folder's go.mod. */
 const PROGRAMS = {
   helm: 'helm.sh/helm/v3/cmd/helm',
+  'csi-sanity': 'github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity',
 } as const satisfies Readonly<Record<string, string>>;
 
 export type ClusterProgram = keyof typeof PROGRAMS;

@@ -37,7 +37,7 @@ export async function goPrograms(
     cacheDir(env),
     {
       kind,
-      key: keyOf(['1', goMod, goSum, process.arch]),
+      key: keyOf(['2', goMod, goSum, process.arch, JSON.stringify(programs)]),
       needBytes,
       build: async (target) => {
         const go = await requireGo(goMod, wanted, env);

@@ -1,0 +1,112 @@
+import { posix } from 'node:path';
+import { connectionName, devicePath, type ReplicatedVolume, type VolumeConnection } from '../../lib/api/index.ts';
+import { clientLeaseName } from '../../lib/api/names.ts';
+import { systemClock } from '../../lib/clock.ts';
+import { ExecError } from '../../lib/host/exec.ts';
+import type { DeviceContent, Filesystems } from '../../lib/host/mkfs.ts';
+import type { MountEntry, Mounts } from '../../lib/host/mount.ts';
+import type { ControllerDeps } from '../controller/deps.ts';
+import type { NodeDeps } from '../node/deps.ts';
+import { createAttachedDevices } from '../node/device.ts';
+import { createFormatRecord } from '../node/format-record.ts';
+import { hostPaths, type BlockDevice } from '../node/paths.ts';
+import { fakeCluster } from './fake-controller.ts';
+
+/**
+ * One client node with everything around the CSI services pretended: an operator and an agent that do at once what is
+ * asked of them, devices and a mount table in memory. Folders are real: whoever calls looks at them.
+ */
+export function fakeWorld(node: string): { readonly controller: ControllerDeps; readonly node: NodeDeps } {
+  const cluster = fakeCluster((volume) => queueMicrotask(() => obey(volume.metadata.name)));
+  cluster.leases.put({ metadata: { name: clientLeaseName(node) } } as Parameters<typeof cluster.leases.put>[0]);
+  const contents = new Map<string, DeviceContent>();
+  let mounts: MountEntry[] = [];
+
+  /** Operator and client agent: what is there follows what is wanted. */
+  function obey(name: string): void {
+    const volume = cluster.volumes.peek(name);
+    if (volume === undefined) return;
+    const { inSync, attachment } = volume.status ?? {};
+    const { attachTo = '' } = volume.spec;
+    if (inSync === undefined) cluster.setStatus(name, { inSync: [`${name}-r0`, `${name}-r1`] });
+    else if (attachTo !== '' && attachment === undefined) attach(volume, attachTo);
+    else if (attachTo === '' && attachment !== undefined) {
+      cluster.connections.remove(connectionName(name, attachment.node));
+      cluster.volumes.put({ ...volume, status: omitAttachment(volume.status) });
+    }
+  }
+
+  function attach(volume: ReplicatedVolume, to: string): void {
+    const { name, uid = '' } = volume.metadata;
+    const epoch = 1;
+    cluster.connections.put({
+      metadata: { name: connectionName(name, to) },
+      spec: { volume: name, volumeUid: uid, node: to, epoch },
+      status: { phase: 'Connected', epoch, devicePath: devicePath(name) },
+    } as VolumeConnection);
+    cluster.setStatus(name, { attachment: { node: to, hostNqn: `nqn.${to}`, epoch, clean: false } });
+  }
+
+  const numbers = new Map<string, string>();
+  const blockDevice = async (path: string): Promise<BlockDevice | undefined> => {
+    const volume = posix.basename(path);
+    if (!path.startsWith(devicePath('')) || cluster.volumes.peek(volume) === undefined) return undefined;
+    const number = numbers.get(volume) ?? `9:${numbers.size}`;
+    numbers.set(volume, number);
+    return { path: `/dev/md${number.slice(2)}`, number };
+  };
+  const paths = { ...hostPaths, blockDevice };
+
+  const mountTable: Mounts = {
+    list: async () => mounts,
+    canonical: async (path) => path,
+    mount: async (device, target, fsType, options) => {
+      const mount = { device: `9:${device.slice(7)}`, root: '/', target, fsType, source: device };
+      mounts = [...mounts, { id: mounts.length, ...mount, options: ['rw', ...options], superOptions: ['rw'] }];
+    },
+    bind: async (source, target) => {
+      const from = mounts.find((mount) => mount.target === source);
+      const node = { device: '0:6', root: source.replace(/^\/dev/, ''), fsType: 'devtmpfs', source: 'devtmpfs' };
+      const entry = from ?? { ...node, options: ['rw'], superOptions: ['rw'] };
+      mounts = [...mounts, { ...entry, id: mounts.length, target }];
+    },
+    makeReadOnly: async (target) => {
+      mounts = mounts.map((mount) => (mount.target === target ? { ...mount, options: ['ro'] } : mount));
+    },
+    unmount: async (target) => {
+      const at = mounts.findLastIndex((mount) => mount.target === target);
+      if (at < 0) throw new ExecError('umount: not mounted', 'umount');
+      mounts = mounts.toSpliced(at, 1);
+    },
+  };
+
+  const filesystems: Filesystems = {
+    sizeBytes: async () => 2 ** 30,
+    probe: async (device) => contents.get(device) ?? { kind: 'blank' },
+    make: async (device, type) => void contents.set(device, { kind: 'filesystem', type }),
+    check: async () => undefined,
+  };
+
+  return {
+    controller: cluster,
+    node: {
+      node,
+      maxVolumes: 128,
+      devices: createAttachedDevices({ node, connections: cluster.connections, changes: cluster.changes, paths }),
+      mounts: mountTable,
+      filesystems,
+      formatRecord: createFormatRecord({ node, volumes: cluster.volumes, clock: systemClock }),
+      paths,
+      exec: async (command) => ({
+        code: 0,
+        stdout: command === 'blockdev' ? `${2 ** 30}\n` : '4096 1000 400 300 500 450\n',
+        stderr: '',
+      }),
+    },
+  };
+}
+
+function omitAttachment(status: ReplicatedVolume['status']): NonNullable<ReplicatedVolume['status']> {
+  const { attachment: _, ...rest } = status ?? {};
+  return rest;
+}
