@@ -18,7 +18,7 @@ import { fakeCluster } from './fake-controller.ts';
  */
 export function fakeWorld(node: string): { readonly controller: ControllerDeps; readonly node: NodeDeps } {
   const cluster = fakeCluster((volume) => queueMicrotask(() => obey(volume.metadata.name)));
-  cluster.leases.put({ metadata: { name: clientLeaseName(node) } } as Parameters<typeof cluster.leases.put>[0]);
+  cluster.leases.put({ metadata: { name: clientLeaseName(node) } });
   const contents = new Map<string, DeviceContent>();
   let mounts: MountEntry[] = [];
 
@@ -27,7 +27,7 @@ export function fakeWorld(node: string): { readonly controller: ControllerDeps; 
     const volume = cluster.volumes.peek(name);
     if (volume === undefined) return;
     const { inSync, attachment } = volume.status ?? {};
-    const { attachTo = '' } = volume.spec;
+    const { attachTo } = volume.spec;
     if (inSync === undefined) cluster.setStatus(name, { inSync: [`${name}-r0`, `${name}-r1`] });
     else if (attachTo !== '' && attachment === undefined) attach(volume, attachTo);
     else if (attachTo === '' && attachment !== undefined) {
