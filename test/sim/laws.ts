@@ -38,6 +38,12 @@ export interface Laws {
   onCommit(change: Change): void;
   /** A user is about to be told that its write is done. */
   onAcknowledge(session: Session, write: Acknowledged): void;
+  /** A user asks for a flush. @returns to be called when it is about to be told that it is done */
+  onFlush(session: Session, writer: string): () => void;
+  /** A machine has lost its power. */
+  onPowerLoss(machine: string): void;
+  /** A client is about to use an array that it has started. */
+  onArrayStart(): void;
   /** A storage agent has changed its machine. */
   onStorageEffect(machine: string, label: string): void;
   broken(law: string, message: string): void;
@@ -58,6 +64,13 @@ export function createLaws(options: LawsOptions): Laws {
   let violation: Violation | undefined;
   let value = 0;
   const acknowledged = new Map<number, number>();
+  /** By block, the last value that was acknowledged as durable: by itself, or by a flush. */
+  const flushed = new Map<number, number>();
+  /**
+   * Replicas of the in-sync set that lack writes which were acknowledged, but not flushed, and were lost with the power of their
+   * machine. A client that goes on finds another boot's leg and has it filled anew; a start may take them for the truth.
+   */
+  const damaged = new Set<string>();
   /** By replica, whether its volume was ever seen on its machine. */
   const born = new Set<string>();
 
@@ -65,15 +78,57 @@ export function createLaws(options: LawsOptions): Laws {
     violation ??= { law, message, atMs: nowMs() };
   };
 
-  /** Blocks on which the replica lacks what was acknowledged. */
-  const lacking = (name: string): string[] => {
+  const heldBy = (name: string, block: number): number => {
     const replica = api.replicas.rows.get(name);
-    const kernel = storage.get(replica?.spec.storageNode ?? '');
-    const uid = replica?.metadata.uid ?? '';
-    return [...acknowledged].flatMap(([block, value]) => {
-      const held = kernel?.readBlock(uid, block);
-      return held !== undefined && held >= value ? [] : [`block ${block} holds ${held}, acknowledged was ${value}`];
+    return storage.get(replica?.spec.storageNode ?? '')?.readBlock(replica?.metadata.uid ?? '', block) ?? -1;
+  };
+  const durableOn = (name: string, block: number): number => {
+    const replica = api.replicas.rows.get(name);
+    return storage.get(replica?.spec.storageNode ?? '')?.readDurableBlock(replica?.metadata.uid ?? '', block) ?? -1;
+  };
+
+  /** Blocks on which the replica lacks what was acknowledged. */
+  const lacking = (name: string): string[] =>
+    [...acknowledged].flatMap(([block, value]) => {
+      const held = heldBy(name, block);
+      return held >= value ? [] : [`block ${block} holds ${held}, acknowledged was ${value}`];
     });
+
+  /** Blocks that the replica would not hold after a loss of power, although they were flushed. */
+  const unflushed = (name: string, among: ReadonlyMap<number, number>): string[] =>
+    [...among].flatMap(([block, value]) => {
+      const held = durableOn(name, block);
+      return held >= value ? [] : [`block ${block} holds ${held} on the medium, flushed was ${value}`];
+    });
+
+  const volumeOf = (name: string): ReplicatedVolume | undefined => api.volumes.rows.get(name);
+  const inSyncNow = (): readonly string[] =>
+    [...api.volumes.rows.values()].flatMap(({ status }) => status?.inSync ?? []);
+
+  const isGranted = ({ client, volume, epoch }: Session, what: string): void => {
+    const attachment = volumeOf(volume)?.status?.attachment;
+    if (attachment?.node === client && attachment.epoch === epoch && attachment.hostNqn === hostNqn(client)) return;
+    const message = `${what} under epoch ${epoch}, and the record says ${attachment?.node || 'nobody'} has epoch ${attachment?.epoch}`;
+    broken('a fenced client never acknowledges', message);
+  };
+
+  /** What was acknowledged of a block counts no longer: it holds now what one of these replicas has. */
+  const forgive = (block: number, replicas: readonly string[]): void => {
+    const candidates = new Set(replicas.map((name) => heldBy(name, block)));
+    acknowledged.set(block, flushed.get(block) ?? 0);
+    const nowIs = nowMs();
+    const kept = history.filter((operation) => {
+      if (operation.block !== block || operation.completedMs === undefined) return true;
+      return operation.kind === 'write' && candidates.has(operation.value);
+    });
+    history.length = 0;
+    history.push(
+      ...kept.map((operation) => {
+        if (operation.block !== block || operation.kind !== 'write' || operation.completedMs === undefined)
+          return operation;
+        return { ...operation, completedMs: undefined, goneMs: nowIs };
+      }),
+    );
   };
 
   const volumeChanged = (before: ReplicatedVolume | undefined, after: ReplicatedVolume | undefined): void => {
@@ -83,8 +138,12 @@ export function createLaws(options: LawsOptions): Laws {
       for (const name of is.filter((each) => !was.includes(each))) {
         const missing = lacking(name);
         if (missing.length > 0) broken('in sync means proven', `${name} joins the in-sync set: ${missing.join('; ')}`);
+        const volatile = unflushed(name, flushed);
+        if (volatile.length > 0)
+          broken('in sync means proven', `${name} joins the in-sync set: ${volatile.join('; ')}`);
       }
     }
+    for (const name of damaged) if (!is.includes(name)) damaged.delete(name);
     const [old, now] = [before?.status?.attachment, after?.status?.attachment];
     if (old !== undefined && now !== undefined && now.epoch > old.epoch) entomb();
   };
@@ -131,23 +190,49 @@ export function createLaws(options: LawsOptions): Laws {
       }
       if (kind === 'replica') replicaChanged(change.after as VolumeReplica | undefined);
     },
-    onAcknowledge: ({ client, volume: name, epoch }, { block, value, writer }) => {
-      const volume = api.volumes.rows.get(name);
-      const { attachment, inSync = [] } = volume?.status ?? {};
-      if (attachment?.node !== client || attachment.epoch !== epoch || attachment.hostNqn !== hostNqn(client)) {
-        const message = `${writer} on ${client} is told that ${value} is written under epoch ${epoch}, and the record says ${attachment?.node || 'nobody'} has epoch ${attachment?.epoch}`;
-        broken('a fenced client never acknowledges', message);
-      }
+    onAcknowledge: (session, { block, value, writer, isDurable }) => {
+      isGranted(session, `${writer} on ${session.client} is told that ${value} is written`);
+      const { inSync = [] } = volumeOf(session.volume)?.status ?? {};
       acknowledged.set(block, Math.max(value, acknowledged.get(block) ?? 0));
+      if (isDurable) flushed.set(block, Math.max(value, flushed.get(block) ?? 0));
       for (const replica of inSync) {
-        const object = api.replicas.rows.get(replica);
-        const held = storage.get(object?.spec.storageNode ?? '')?.readBlock(object?.metadata.uid ?? '', block);
-        if (held === undefined || held < value) {
+        const held = isDurable ? durableOn(replica, block) : heldBy(replica, block);
+        if (held < value) {
           const message = `${value} in block ${block} is acknowledged, the in-sync set is ${inSync.join(', ')}, and ${replica} holds ${held}`;
           broken('record before acknowledge', message);
         }
       }
       if (inSync.length === 0) broken('record before acknowledge', 'acknowledged with an empty in-sync set');
+    },
+    onFlush: (session, writer) => {
+      const asked = new Map(acknowledged);
+      return () => {
+        isGranted(session, `${writer} on ${session.client} is told that all is flushed`);
+        for (const [block, value] of asked) flushed.set(block, Math.max(value, flushed.get(block) ?? 0));
+        const { inSync = [] } = volumeOf(session.volume)?.status ?? {};
+        for (const replica of inSync) {
+          const missing = unflushed(replica, asked);
+          if (missing.length > 0)
+            broken('record before acknowledge', `a flush is acknowledged, and of ${replica} ${missing.join('; ')}`);
+        }
+      };
+    },
+    onPowerLoss: (machine) => {
+      for (const name of inSyncNow()) {
+        if (api.replicas.rows.get(name)?.spec.storageNode !== machine) continue;
+        if (lacking(name).length > 0) damaged.add(name);
+        const missing = unflushed(name, flushed);
+        if (missing.length > 0)
+          broken('what was flushed survives', `${machine} lost its power, and of ${name} ${missing.join('; ')}`);
+      }
+    },
+    onArrayStart: () => {
+      const inSync = inSyncNow();
+      if (!inSync.some((name) => damaged.has(name))) return;
+      for (const [block, value] of acknowledged) {
+        if (inSync.some((name) => damaged.has(name) && heldBy(name, block) < value)) forgive(block, inSync);
+      }
+      damaged.clear();
     },
     onStorageEffect: (machine, label) => {
       const kernel = storage.get(machine);

@@ -15,6 +15,8 @@ export interface Shape {
   readonly leaseMs: number;
   /** Disks forget what was not flushed when the power goes. */
   readonly volatileCache: boolean;
+  /** One in so many operations of a pod is a flush, and its writes are durable only by that; 0 or missing: each is by itself. */
+  readonly flushOneIn?: number;
   /** How the pod uses the volume: as a device, or through a filesystem. */
   readonly mode: PodMode;
   /** Pause of a pod between an answer and its next read or write. */
@@ -86,7 +88,21 @@ export function scheduleOf(seed: number): Schedule {
   const count = 1 + dice.integer(10);
   const steps = Array.from({ length: count }, () => step(dice, shape, healMs));
   steps.push({ kind: 'move', atMs: 1 + dice.integer(500), to: 'c1', orderly: true });
-  return { seed, shape, steps: steps.sort((a, b) => a.atMs - b.atMs), healMs };
+  return varied({ seed, shape, steps: steps.sort((a, b) => a.atMs - b.atMs), healMs });
+}
+
+/** What came later is drawn from a stream of its own, and changes half of the schedules: the other seeds mean what they always meant. */
+function varied(plain: Schedule): Schedule {
+  const dice = createDice(plain.seed, 3);
+  if (dice.oneIn(2)) return plain;
+  const volatileCache = dice.oneIn(2);
+  const shape: Shape = {
+    ...plain.shape,
+    volatileCache,
+    flushOneIn: volatileCache ? dice.pick([0, 4, 12]) : 0,
+    mode: dice.pick(['block', 'block', 'mount']),
+  };
+  return { ...plain, shape };
 }
 
 function step(dice: Dice, shape: Shape, healMs: number): Step {

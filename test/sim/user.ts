@@ -36,6 +36,7 @@ export interface UserOptions {
   readonly inTurn: boolean;
   readonly history: Operation[];
   readonly thinkMs: number;
+  readonly flushOneIn: number;
   /** Whether the client agent has killed a process. */
   readonly wasKilled: (client: string, pid: number) => boolean;
   /** Disks return errors: with one replica left, an error is for the user to see. */
@@ -127,7 +128,7 @@ function createKubelet(
   staged: Set<string>,
   call: Call,
 ): (published: Published | undefined) => Promise<void> {
-  const { scheduler, laws, volume, mode, blocks, history, thinkMs } = options;
+  const { scheduler, laws, volume, mode, blocks, history, thinkMs, flushOneIn } = options;
   const client = kernel.machine;
   let writer: Writer | undefined;
   let pods = 0;
@@ -151,12 +152,14 @@ function createKubelet(
       inTurn: options.inTurn,
       readOneIn: 4,
       thinkMs,
+      flushOneIn,
       nextValue: () => laws.nextValue(),
       history,
       onAcknowledge: (write) => {
         state.lastAckMs = scheduler.now();
         laws.onAcknowledge({ client, volume, epoch }, write);
       },
+      onFlush: (name) => laws.onFlush({ client, volume, epoch }, name),
     });
   };
 

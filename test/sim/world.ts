@@ -88,7 +88,8 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
   const health: ApiHealth = { down: false, slowness: 1, watchLagMs: 0, lostAnswers: 0 };
   const history: Operation[] = [];
   const kubeWorld = { scheduler, api, network, health };
-  const kernelWorld = { ...scheduler, fraction: () => dice.fraction(), network };
+  const onArrayStart = (): void => laws.onArrayStart();
+  const kernelWorld = { ...scheduler, fraction: () => dice.fraction(), network, onArrayStart };
 
   const storage = new Map<string, StorageKernel>();
   for (const [index, machine] of storageNames(shape.storageNodes).entries()) {
@@ -258,6 +259,7 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
     inTurn: options.blocksInTurn !== undefined,
     history,
     thinkMs: shape.thinkMs,
+    flushOneIn: shape.flushOneIn ?? 0,
     wasKilled: (client, pid) => killed.has(`${client} ${pid}`),
     mayFail: options.diskErrors ?? false,
     say: (what) => trace?.(scheduler.now(), 'kubernetes', what),
@@ -285,6 +287,7 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
       services.get(agentOf(name))?.suspend();
       network.setOn(name, false);
       machine(name).powerOff();
+      laws.onPowerLoss(name);
     },
     powerOn: (name) => {
       if (machine(name).on) return;

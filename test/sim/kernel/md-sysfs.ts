@@ -122,6 +122,7 @@ async function setState(array: MdArray, value: string): Promise<void> {
       return await array.run();
     case 'active':
       if (!array.running) throw errno('EINVAL', 'array_state');
+      if (array.readOnly) array.world.onArrayStart?.();
       array.readOnly = false;
       array.pending = false;
       array.needed = true;

@@ -18,6 +18,8 @@ export interface KernelWorld extends Turns {
   /** From 0 to just below 1: latencies, and what of an unflushed cache survives. */
   fraction(): number;
   readonly network: Network;
+  /** Told when an array is about to take its first write, before any copy between its members. */
+  readonly onArrayStart?: () => void;
 }
 
 /** Packets between machines, by their names. Asked at the moment a packet is sent; what is cut is sent again later (TCP). */
@@ -128,18 +130,24 @@ export interface WriterOptions {
   readonly thinkMs?: number;
   /** One in so many operations is a read; 0 for none. Default 0. */
   readonly readOneIn?: number;
+  /** One in so many operations is a flush, and writes are durable only by that; 0: each write is durable by itself. Default 0. */
+  readonly flushOneIn?: number;
   /** The next value to write; never the same twice in a world. */
   readonly nextValue: () => number;
   /** The history. An operation is entered when it is invoked and completed in place. */
   readonly history: Operation[];
   /** Called before the user sees an acknowledgement: the moment to check what must hold. */
   readonly onAcknowledge?: (write: Acknowledged) => void;
+  /** Called when a flush is asked for. @returns to be called before the user sees that it is done */
+  readonly onFlush?: (writer: string) => () => void;
 }
 
 export interface Acknowledged {
   readonly writer: string;
   readonly block: number;
   readonly value: number;
+  /** Not before a flush may it be relied on after a loss of power. */
+  readonly isDurable: boolean;
 }
 
 /** A user process. It ends by a signal, an I/O error, or its machine's end. */

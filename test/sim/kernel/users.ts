@@ -15,8 +15,8 @@ export interface Process {
 type Mutable<T> = { -readonly [key in keyof T]: T[key] };
 
 /**
- * Writes numbered blocks, one after the other or some at once, each durable before it counts (O_DIRECT, O_DSYNC), and notes
- * when it asked and when it was answered. A process that is killed while the kernel has I/O of its own stays until that ends.
+ * Writes numbered blocks past the page cache (O_DIRECT), one after the other or some at once, and notes when it asked and when it
+ * was answered. Each write is durable before it counts (O_DSYNC), or is made so by a flush later (fsync). A process that is killed while the kernel has I/O of its own stays until that ends.
  */
 export class WriterProcess implements Writer, Process {
   readonly pid: number;
@@ -66,7 +66,8 @@ export class WriterProcess implements Writer, Process {
 
   private next(): void {
     if (!this.alive || this.stopping) return this.endIfIdle();
-    const { blocks, readOneIn = 0 } = this.options;
+    const { blocks, readOneIn = 0, flushOneIn = 0 } = this.options;
+    if (flushOneIn > 0 && this.world.fraction() * flushOneIn < 1) return this.flush();
     // Writes of one block at the same time would have no order.
     const free = blocks.filter((block) => !this.busy.has(block));
     const block =
@@ -79,8 +80,9 @@ export class WriterProcess implements Writer, Process {
   }
 
   private write(block: number): void {
-    const { name, history, nextValue, onAcknowledge } = this.options;
+    const { name, history, nextValue, onAcknowledge, flushOneIn = 0 } = this.options;
     const value = nextValue();
+    const isDurable = flushOneIn === 0;
     const write: Mutable<Extract<Operation, { kind: 'write' }>> = {
       kind: 'write',
       client: name,
@@ -89,9 +91,9 @@ export class WriterProcess implements Writer, Process {
       invokedMs: this.world.now(),
     };
     history.push(write);
-    this.array.submit({ op: 'write', block, count: 1, values: [value], fua: true }, (status) => {
+    this.array.submit({ op: 'write', block, count: 1, values: [value], fua: isDurable }, (status) => {
       if (this.alive && status === 'ok') {
-        onAcknowledge?.({ writer: name, block, value });
+        onAcknowledge?.({ writer: name, block, value, isDurable });
         write.completedMs = this.world.now();
       }
       this.answered(block, status === 'ok');
@@ -110,8 +112,18 @@ export class WriterProcess implements Writer, Process {
     });
   }
 
-  private answered(block: number, ok: boolean): void {
-    this.busy.delete(block);
+  private flush(): void {
+    const { name, onFlush } = this.options;
+    const done = onFlush?.(name);
+    this.underWay += 1;
+    this.array.submit({ op: 'flush', block: 0, count: 0 }, (status) => {
+      if (this.alive && status === 'ok') done?.();
+      this.answered(undefined, status === 'ok');
+    });
+  }
+
+  private answered(block: number | undefined, ok: boolean): void {
+    if (block !== undefined) this.busy.delete(block);
     this.underWay -= 1;
     // One that was killed is told nothing any more.
     if (!ok && this.alive) {
