@@ -140,6 +140,7 @@ function startController(connection: KubeConnection, changes: Changes, values: V
   const connections = watchConnections(connection, changes, log);
   const handlers = controllerService({
     volumes: resource(connection, kinds.replicatedVolumes),
+    cachedVolumes: () => volumes.list(),
     connections: resource(connection, kinds.volumeConnections),
     leases: resource<Lease>(connection, kinds.leases, values.namespace),
     changes,

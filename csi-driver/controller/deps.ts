@@ -12,6 +12,12 @@ export interface ControllerDeps {
   readonly changes: Changes;
 }
 
+/** What lists work with as well. */
+export interface ListDeps extends Pick<ControllerDeps, 'volumes'> {
+  /** All volumes as they were a moment ago, in any order. */
+  readonly cachedVolumes: () => readonly ReplicatedVolume[];
+}
+
 /** The deadline passed while the operator works on it; the caller is to ask again. */
 export function notReady(what: string, ...why: readonly (string | undefined)[]): CsiError {
   const reasons = why.filter((reason) => reason !== undefined && reason !== '');

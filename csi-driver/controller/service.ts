@@ -10,19 +10,33 @@ import { withVolumeLocks, type VolumeLocks } from '../grpc/volume-lock.ts';
 import { isVolumeName, required, volumeUses } from '../validation.ts';
 import { createVolume } from './create.ts';
 import { deleteVolume } from './delete.ts';
-import { noVolume, type ControllerDeps } from './deps.ts';
+import { noVolume, type ControllerDeps, type ListDeps } from './deps.ts';
 import { volumeNameFor } from './names.ts';
+import { getVolume, getVolumeHealth, listVolumeHealth, listVolumes } from './list.ts';
 import { controllerPublish, controllerUnpublish } from './publish.ts';
 
-const capabilities = [Rpc.CREATE_DELETE_VOLUME, Rpc.PUBLISH_UNPUBLISH_VOLUME, Rpc.SINGLE_NODE_MULTI_WRITER];
+const capabilities = [
+  Rpc.CREATE_DELETE_VOLUME,
+  Rpc.PUBLISH_UNPUBLISH_VOLUME,
+  Rpc.SINGLE_NODE_MULTI_WRITER,
+  Rpc.LIST_VOLUMES,
+  Rpc.LIST_VOLUMES_PUBLISHED_NODES,
+  Rpc.GET_VOLUME,
+  Rpc.GET_VOLUME_HEALTH,
+  Rpc.LIST_VOLUME_HEALTH,
+];
 
 /** The CSI Controller service: it turns calls into ReplicatedVolumes and waits. What happens is the operator's to decide. */
-export function controllerService(deps: ControllerDeps, locks: VolumeLocks = new Map()): ControllerHandlers {
+export function controllerService(deps: ControllerDeps & ListDeps, locks: VolumeLocks = new Map()): ControllerHandlers {
   const handlers: ControllerHandlers = {
     createVolume: (request, context) => createVolume(deps, request, context),
     deleteVolume: (request, context) => deleteVolume(deps, request, context),
     controllerPublishVolume: (request, context) => controllerPublish(deps, request, context),
     controllerUnpublishVolume: (request, context) => controllerUnpublish(deps, request, context),
+    listVolumes: async (request) => listVolumes(deps, request),
+    controllerListVolumeHealth: async (request) => listVolumeHealth(deps, request),
+    controllerGetVolume: (request) => getVolume(deps, request),
+    controllerGetVolumeHealth: (request) => getVolumeHealth(deps, request),
     validateVolumeCapabilities: (request) => validateCapabilities(deps, request),
     controllerGetCapabilities: async () =>
       ControllerGetCapabilitiesResponse.fromPartial({
@@ -32,7 +46,14 @@ export function controllerService(deps: ControllerDeps, locks: VolumeLocks = new
   return withVolumeLocks(handlers, {
     locks,
     volumeOf: subject,
-    unlocked: ['validateVolumeCapabilities', 'controllerGetCapabilities'],
+    unlocked: [
+      'listVolumes',
+      'controllerListVolumeHealth',
+      'controllerGetVolume',
+      'controllerGetVolumeHealth',
+      'validateVolumeCapabilities',
+      'controllerGetCapabilities',
+    ],
   });
 }
 

@@ -21,6 +21,8 @@ export interface AttachedDevices {
    * its array does not run in time
    */
   ready(volume: string, minEpoch: number, context: CallContext): Promise<AttachedDevice>;
+  /** What the client agent reports of the volume; undefined when it is not attached here. */
+  connection(volume: string): Promise<VolumeConnection | undefined>;
   /** The device as it is now, without waiting; undefined when the array does not run. */
   now(volume: string): Promise<BlockDevice | undefined>;
 }
@@ -34,6 +36,7 @@ export function createAttachedDevices(options: {
 }): AttachedDevices {
   const { node, connections, changes, paths } = options;
   return {
+    connection: (volume) => connections.get(connectionName(volume, node)),
     async ready(volume, minEpoch, context) {
       let why = '';
       const device = await changes.waitFor(volume, context, async (): Promise<AttachedDevice | undefined> => {

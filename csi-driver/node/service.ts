@@ -8,9 +8,14 @@ import { withVolumeLocks, type VolumeLocks } from '../grpc/volume-lock.ts';
 import type { NodeDeps } from './deps.ts';
 import { nodePublish, nodeUnpublish } from './publish.ts';
 import { nodeStage, nodeUnstage } from './stage.ts';
-import { nodeVolumeStats } from './stats.ts';
+import { nodeVolumeHealth, nodeVolumeStats } from './stats.ts';
 
-const capabilities = [Rpc.STAGE_UNSTAGE_VOLUME, Rpc.GET_VOLUME_STATS, Rpc.SINGLE_NODE_MULTI_WRITER];
+const capabilities = [
+  Rpc.STAGE_UNSTAGE_VOLUME,
+  Rpc.GET_VOLUME_STATS,
+  Rpc.SINGLE_NODE_MULTI_WRITER,
+  Rpc.GET_VOLUME_HEALTH,
+];
 
 /** The CSI Node service: it formats and mounts the device that the client agent of this node has attached. */
 export function nodeService(deps: NodeDeps, locks: VolumeLocks = new Map()): NodeHandlers {
@@ -20,6 +25,7 @@ export function nodeService(deps: NodeDeps, locks: VolumeLocks = new Map()): Nod
     nodePublishVolume: (request, context) => nodePublish(deps, request, context),
     nodeUnpublishVolume: (request) => nodeUnpublish(deps, request),
     nodeGetVolumeStats: (request) => nodeVolumeStats(deps, request),
+    nodeGetVolumeHealth: (request) => nodeVolumeHealth(deps, request),
     nodeGetInfo: async () =>
       NodeGetInfoResponse.fromPartial({ nodeId: deps.node, maxVolumesPerNode: BigInt(deps.maxVolumes) }),
     nodeGetCapabilities: async () =>
@@ -30,6 +36,6 @@ export function nodeService(deps: NodeDeps, locks: VolumeLocks = new Map()): Nod
   return withVolumeLocks(handlers, {
     locks,
     volumeOf: (request) => (request as { readonly volumeId?: string }).volumeId ?? '',
-    unlocked: ['nodeGetVolumeStats', 'nodeGetInfo', 'nodeGetCapabilities'],
+    unlocked: ['nodeGetVolumeStats', 'nodeGetVolumeHealth', 'nodeGetInfo', 'nodeGetCapabilities'],
   });
 }

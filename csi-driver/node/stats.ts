@@ -1,10 +1,13 @@
 import {
+  NodeGetVolumeHealthResponse,
   NodeGetVolumeStatsResponse,
   VolumeUsage_Unit as Unit,
+  type NodeGetVolumeHealthRequest,
   type NodeGetVolumeStatsRequest,
 } from '../generated/csi.ts';
 import { CsiError } from '../grpc/errors.ts';
-import { absolutePath, required } from '../validation.ts';
+import { healthOfConnection } from '../health.ts';
+import { absolutePath, isVolumeName, required } from '../validation.ts';
 import { lookIfThere, type NodeDeps } from './deps.ts';
 
 const TIMEOUT_MS = 10_000;
@@ -40,6 +43,19 @@ export async function nodeVolumeStats(
   const format = '%S %b %f %a %c %d';
   const { stdout } = await deps.exec('stat', ['-f', '-c', format, '--', found.path], { timeoutMs: TIMEOUT_MS });
   return NodeGetVolumeStatsResponse.fromPartial({ usage: parseUsage(stdout) });
+}
+
+/** What ails the volume, as the client agent of this node sees its legs. @throws CsiError (NOT_FOUND, HF413) when it has none */
+export async function nodeVolumeHealth(
+  deps: NodeDeps,
+  request: NodeGetVolumeHealthRequest,
+): Promise<NodeGetVolumeHealthResponse> {
+  const id = required('volume_id', request.volumeId, 'the id of the volume');
+  const connection = isVolumeName(id) ? await deps.devices.connection(id) : undefined;
+  if (connection === undefined) {
+    throw new CsiError('NOT_FOUND', 'HF413', `volume ${id} is not attached to node ${deps.node}`, 'volume_id');
+  }
+  return NodeGetVolumeHealthResponse.fromPartial({ volumeHealth: healthOfConnection(id, connection) });
 }
 
 /** Bytes and inodes from the line that `stat -f -c '%S %b %f %a %c %d'` prints. @throws when it is another line */

@@ -2,13 +2,13 @@ import { DEFAULT_STALL_POLICY } from '../../lib/api/policy.ts';
 import type { ReplicatedVolume, VolumeConnection } from '../../lib/api/index.ts';
 import type { Lease } from '../../lib/kube/client.ts';
 import { createChanges, type Changes } from '../changes.ts';
-import type { ControllerDeps } from '../controller/deps.ts';
+import type { ControllerDeps, ListDeps } from '../controller/deps.ts';
 import { VolumeCapability, VolumeCapability_AccessMode_Mode as Mode } from '../generated/csi.ts';
 import type { CallContext } from '../grpc/handlers.ts';
 import { fakeResource, type FakeResource } from './fake-resource.ts';
 
 /** The controller service's surroundings, and a pretended operator that answers what a test tells it to. */
-export interface FakeCluster extends ControllerDeps {
+export interface FakeCluster extends ControllerDeps, ListDeps {
   readonly volumes: FakeResource<ReplicatedVolume>;
   readonly connections: FakeResource<VolumeConnection>;
   readonly leases: FakeResource<Lease>;
@@ -28,6 +28,7 @@ export function fakeCluster(react: (volume: ReplicatedVolume) => void = () => un
   const leases = fakeResource<Lease>();
   return {
     volumes,
+    cachedVolumes: () => volumes.all(),
     connections,
     leases,
     changes,

@@ -96,6 +96,7 @@ export function fakeNode(): FakeNode {
         if (found === undefined) throw new CsiError('FAILED_PRECONDITION', 'HF413', 'volume vol is not attached');
         return found;
       },
+      connection: async () => undefined,
       now: async () => device(),
     },
     mounts: {

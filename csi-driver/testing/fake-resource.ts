@@ -5,6 +5,8 @@ import { KubeError, type Resource } from '../../lib/kube/client.ts';
 export interface FakeResource<T extends KubeObject> extends Pick<Resource<T>, 'get' | 'create' | 'patch' | 'delete'> {
   /** The stored object itself; undefined when there is none. */
   peek(name: string): T | undefined;
+  /** All stored objects. */
+  all(): readonly T[];
   /** Stores an object as another writer would, and tells the watchers. */
   put(object: T): T;
   /** Removes it whatever its finalizers. */
@@ -58,6 +60,7 @@ export function fakeResource<T extends KubeObject>(
   return {
     writes,
     peek: (name) => objects.get(name),
+    all: () => [...objects.values()],
     put: store,
     remove(name) {
       const found = objects.get(name);
