@@ -5,8 +5,9 @@ import type { KubeObject } from '../../lib/api/index.ts';
 import type { Lease, ResourceKind } from '../../lib/kube/kinds.ts';
 import { kinds } from '../../lib/kube/kinds.ts';
 import type { ReplicatedVolume, StorageNode, VolumeConnection, VolumeReplica } from '../../operator/volume/model.ts';
-import type { Commit, Table, TableOptions } from '../../operator/volume/testing/table.ts';
-import { checkConnection, checkReplica, checkVolume, createTable } from '../../operator/volume/testing/table.ts';
+import type { Commit, Table } from '../../operator/volume/testing/table.ts';
+import { createTable } from '../../operator/volume/testing/table.ts';
+import { rulesOf } from './rules.ts';
 import { WORLD_BEGAN_MS } from './scheduler.ts';
 
 /** One accepted write. */
@@ -35,7 +36,8 @@ export function createApiServer(nowMs: () => number): ApiServer {
   const logs = new Map<string, Change[]>();
   const watchers = new Map<string, Set<(change: Change) => void>>();
   const tables = new Map<string, Table<never>>();
-  const make = <T extends KubeObject>(kind: ResourceKind<T>, check?: TableOptions<T>['check']): Table<T> => {
+  const make = <T extends KubeObject>(kind: ResourceKind<T>): Table<T> => {
+    const check = rulesOf(kind.kind);
     const log: Change[] = [];
     const wakes = new Set<(change: Change) => void>();
     logs.set(kind.kind, log);
@@ -67,9 +69,9 @@ export function createApiServer(nowMs: () => number): ApiServer {
     return value;
   };
   const api: ApiServer = {
-    volumes: make(kinds.replicatedVolumes, checkVolume),
-    replicas: make(kinds.volumeReplicas, checkReplica),
-    connections: make(kinds.volumeConnections, checkConnection),
+    volumes: make(kinds.replicatedVolumes),
+    replicas: make(kinds.volumeReplicas),
+    connections: make(kinds.volumeConnections),
     nodes: make(kinds.storageNodes),
     leases: make(kinds.leases),
     table: <T extends KubeObject>(kind: ResourceKind<T>) => found(tables, kind),
