@@ -11,6 +11,7 @@ import { createMounts } from '../lib/host/mount.ts';
 import { reserveThreads } from '../lib/host/threads.ts';
 import { serveHealthIfAsked } from '../lib/health.ts';
 import { createLogger, describeError, type Logger } from '../lib/log.ts';
+import { stopOnSignal } from '../lib/shutdown.ts';
 import { createChanges, type Changes } from './changes.ts';
 import { controllerService } from './controller/service.ts';
 import { ControllerService, IdentityService, NodeService } from './generated/csi.ts';
@@ -99,25 +100,16 @@ async function main(values: Values): Promise<void> {
   // Only now: kubelet calls the CSI socket as soon as it knows of it.
   const registrar = await startRegistration(values, log);
   const health = await serveHealthIfAsked(values.health, () => running.ready() && registrar.registered());
-  let stopping = false;
-  const stop = (signal: string): void => {
-    if (stopping) return;
-    stopping = true;
-    log.info('stopping', { signal });
-    registrar
-      .stop()
-      .then(() => server.stop(STOP_GRACE_MS))
-      .then(() => running.stop())
-      .catch((error: unknown) => {
-        log.error('did not stop in order', { error: describeError(error) });
-        process.exitCode = 1;
-      })
-      .finally(() => {
-        connection.close();
-        void health?.close();
-      });
-  };
-  process.on('SIGTERM', stop).on('SIGINT', stop);
+  stopOnSignal(log, async () => {
+    try {
+      await registrar.stop();
+      await server.stop(STOP_GRACE_MS);
+      await running.stop();
+    } finally {
+      connection.close();
+      await health?.close();
+    }
+  });
 }
 
 /** Where no kubelet is told of the driver, nothing is waited for. */

@@ -8,6 +8,7 @@ import { createEventRecorder } from '../lib/kube/events.ts';
 import { kubeOver } from '../lib/kube/kube.ts';
 import { runWithLeaderElection, startHeartbeat } from '../lib/kube/lease.ts';
 import { createLogger, describeError } from '../lib/log.ts';
+import { stopOnSignal } from '../lib/shutdown.ts';
 import { runVolumeController } from './volume/controller.ts';
 import { defaultSettings } from './volume/world.ts';
 
@@ -72,8 +73,7 @@ const work = (signal: AbortSignal): Promise<void> =>
   );
 
 const stop = options['leader-elect'] ? startElected() : startAlone();
-process.once('SIGTERM', (name) => void shutDown(name));
-process.once('SIGINT', (name) => void shutDown(name));
+stopOnSignal(log, shutDown);
 
 function startElected(): () => Promise<void> {
   const election = runWithLeaderElection({
@@ -105,11 +105,9 @@ function startAlone(): () => Promise<void> {
 }
 
 /** In order: no new work, the work in hand to its end, the lead given away, events written. No volume is touched. */
-async function shutDown(signal: string): Promise<void> {
-  log.info('stopping', { signal });
+async function shutDown(): Promise<void> {
   await stop();
   await recorder.flush();
   connection.close();
   await health?.close();
-  log.info('stopped');
 }

@@ -2,7 +2,8 @@ import { commonOptions, orExit, parseOrExit, type OptionSpecs } from '../lib/cli
 import { serveHealthIfAsked } from '../lib/health.ts';
 import { connect } from '../lib/kube/client.ts';
 import { kubeOver } from '../lib/kube/kube.ts';
-import { createLogger, describeError } from '../lib/log.ts';
+import { createLogger } from '../lib/log.ts';
+import { stopOnSignal } from '../lib/shutdown.ts';
 import { startAgent, thisHost } from './agent.ts';
 
 const version = '0.1.0';
@@ -38,20 +39,12 @@ const agent = startAgent({
 const health = await orExit('storage-agent', () => serveHealthIfAsked(values.health, agent.ready));
 log.info('started', { node: values.node, version });
 
-let isStopping = false;
-const stop = (signal: string): void => {
-  if (isStopping) return;
-  isStopping = true;
-  log.info('stopping; exports stay as they are', { signal });
-  agent
-    .stop()
-    .catch((error: unknown) => {
-      log.error('did not stop in order', { error: describeError(error) });
-      process.exitCode = 1;
-    })
-    .finally(() => {
-      connection.close();
-      void health?.close();
-    });
-};
-process.on('SIGTERM', stop).on('SIGINT', stop);
+// Exports stay as they are.
+stopOnSignal(log, async () => {
+  try {
+    await agent.stop();
+  } finally {
+    connection.close();
+    await health?.close();
+  }
+});
