@@ -112,18 +112,22 @@ export const addMember = (leg: number, rig: Rig, member: Device, kind: 'Bitmap' 
     dataOffsetBytes: LEG_HEADER_BYTES,
   });
 
-/** Waits until nothing is missing and nothing is copied; md may ask for `active` on the way. */
+/**
+ * Waits until nothing is missing and nothing is copied. md asks for `active` once more whenever a sync has ended (md.c,
+ * md_do_sync), and every write waits for it: so this is looked at last.
+ */
 export async function synced(timeoutMs = 60_000): Promise<void> {
   await until(
     'the array is in sync',
     async () => {
       const array = md.readArray(ARRAY);
-      if (array?.state === 'write-pending') await md.activate(ARRAY);
-      return (
+      const isInSync =
         array?.syncAction === 'idle' &&
         attribute('degraded') === '0' &&
-        array.members.every(({ state }) => state.has('in_sync'))
-      );
+        array.members.every(({ state }) => state.has('in_sync'));
+      if (attribute('array_state') !== 'write-pending') return isInSync;
+      await md.activate(ARRAY);
+      return false;
     },
     timeoutMs,
   );

@@ -20,7 +20,10 @@ async function atEveryEffect(
 ): Promise<Kill[]> {
   const kills: Kill[] = [];
   for (let after = 0; after < 60; after++) {
+    const startedAt = Date.now();
     const { ended, wrong } = await round(after);
+    // Told as it goes: a round that never ends is then the one after the last.
+    console.error(`${ended} after ${after}: ${Date.now() - startedAt} ms`);
     if (ended === 'finished') return kills;
     kills.push({ after, wrong });
   }
