@@ -67,8 +67,9 @@ export function createLaws(options: LawsOptions): Laws {
   /** By block, the last value that was acknowledged as durable: by itself, or by a flush. */
   const flushed = new Map<number, number>();
   /**
-   * Replicas of the in-sync set that lack writes which were acknowledged, but not flushed, and were lost with the power of their
-   * machine. A client that goes on finds another boot's leg and has it filled anew; a start may take them for the truth.
+   * Replicas of the in-sync set whose machine has lost its power: they may lack writes that were not flushed, also some that are
+   * acknowledged only now, as the replica had answered before. A client that goes on finds another boot's leg and has it
+   * filled anew; a start may take them for the truth.
    */
   const damaged = new Set<string>();
   /** By replica, whether its volume was ever seen on its machine. */
@@ -197,7 +198,8 @@ export function createLaws(options: LawsOptions): Laws {
       if (isDurable) flushed.set(block, Math.max(value, flushed.get(block) ?? 0));
       for (const replica of inSync) {
         const held = isDurable ? durableOn(replica, block) : heldBy(replica, block);
-        if (held < value) {
+        const isExcused = !isDurable && damaged.has(replica);
+        if (held < value && !isExcused) {
           const message = `${value} in block ${block} is acknowledged, the in-sync set is ${inSync.join(', ')}, and ${replica} holds ${held}`;
           broken('record before acknowledge', message);
         }
@@ -220,7 +222,7 @@ export function createLaws(options: LawsOptions): Laws {
     onPowerLoss: (machine) => {
       for (const name of inSyncNow()) {
         if (api.replicas.rows.get(name)?.spec.storageNode !== machine) continue;
-        if (lacking(name).length > 0) damaged.add(name);
+        damaged.add(name);
         const missing = unflushed(name, flushed);
         if (missing.length > 0)
           broken('what was flushed survives', `${machine} lost its power, and of ${name} ${missing.join('; ')}`);

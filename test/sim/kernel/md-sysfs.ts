@@ -91,7 +91,7 @@ export async function writeMd(
       array.resynced = value === 'none';
       return;
     case 'new_dev':
-      return bind(array, deviceAt(value));
+      return await suspended(array, () => bind(array, deviceAt(value)));
     case 'array_state':
       return await setState(array, value);
     case 'sync_action':
@@ -99,8 +99,19 @@ export async function writeMd(
     default: {
       const { member, attribute = '' } = memberOf(array, file);
       if (!member) throw errno('ENOENT', file);
+      if (attribute === 'state' && value === 'remove') return await suspended(array, () => remove(array, member));
       return setMember(array, member, attribute, value);
     }
+  }
+}
+
+/** mddev_suspend_and_lock, around a change of which members there are. */
+async function suspended(array: MdArray, change: () => void): Promise<void> {
+  if (array.running) await array.suspend();
+  try {
+    change();
+  } finally {
+    if (array.running) array.resume();
   }
 }
 
@@ -196,15 +207,16 @@ function setMemberState(array: MdArray, member: Member, value: string): void {
       if (member.slot >= 0) throw errno('EINVAL', 'state');
       member.inSync = true;
       return;
-    case 'remove':
-      member.blocked = false;
-      array.removeFailed(member);
-      array.wake();
-      if (member.slot >= 0) throw errno('EBUSY', 'state');
-      array.members = array.members.filter((other) => other !== member);
-      member.dev.claimed = false;
-      return;
     default:
       throw errno('EINVAL', 'state');
   }
+}
+
+function remove(array: MdArray, member: Member): void {
+  member.blocked = false;
+  array.removeFailed(member);
+  array.wake();
+  if (member.slot >= 0) throw errno('EBUSY', 'state');
+  array.members = array.members.filter((other) => other !== member);
+  member.dev.claimed = false;
 }

@@ -65,6 +65,11 @@ export class MdArray implements BlockDevice {
   /** Writes that failed on a member: not acknowledged before user space says so (bio_end_io_list). */
   private held: Write[] = [];
   private waiting: (() => void)[] = [];
+  /** I/Os that have come in and not ended (active_io), and those that wait while the array is suspended. */
+  private active = 0;
+  private suspensions = 0;
+  private suspendedIo: (() => void)[] = [];
+  private onDrained: (() => void)[] = [];
   private pageWaiters: (() => void)[] = [];
   private pageInFlight = false;
   private threadWoken = false;
@@ -95,15 +100,36 @@ export class MdArray implements BlockDevice {
   }
 
   submit(request: Request, answer: Answer): void {
+    if (this.suspensions > 0) {
+      this.suspendedIo.push(() => this.submit(request, answer));
+      return;
+    }
     const end = this.counters.begin(request, this.world.now());
+    this.active += 1;
     const done: Answer = (status, values) => {
       end(this.world.now());
+      this.active -= 1;
+      if (this.active === 0) for (const go of this.onDrained.splice(0)) go();
       answer(status, values);
     };
     if (!this.running) return done('path');
     if (request.op === 'flush') this.flush(request, done);
     else if (request.op === 'read') this.read(request, done, new Set());
     else this.write(request, done);
+  }
+
+  /** mddev_suspend (Linux 6.7 and later): new I/O waits; resolves when all that has come in has ended, also what waits for user space. */
+  suspend(): Promise<void> {
+    this.suspensions += 1;
+    if (this.active === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.onDrained.push(resolve);
+    });
+  }
+
+  resume(): void {
+    this.suspensions -= 1;
+    if (this.suspensions === 0) for (const again of this.suspendedIo.splice(0)) again();
   }
 
   /** md_flush_request: an error of a member's flush is not looked at. */
