@@ -69,7 +69,7 @@ const SYNC_SPEED_MIN_KIB = 20_000;
 export interface Md {
   /** The array as the kernel has it now, or `undefined` when there is none. */
   readArray(name: string): MdArray | undefined;
-  /** Names of the arrays that the kernel has and that begin with `prefix`. */
+  /** Names of the arrays that the kernel has and that begin with `prefix`; also of those without anything in them. */
   list(prefix: string): string[];
   /** `major:minor` of the array's block device, or undefined when there is none. */
   deviceNumber(name: string): string | undefined;
@@ -178,10 +178,7 @@ export function createMd(sysfs: Sysfs): Md {
     list: (prefix) =>
       sysfs
         .listDirectory('/sys/block')
-        .filter(
-          (name) =>
-            name.startsWith(prefix) && !['clear', undefined].includes(sysfs.readAttribute(arrayStatePath(name))),
-        ),
+        .filter((name) => name.startsWith(prefix) && sysfs.readAttribute(arrayStatePath(name)) !== undefined),
     deviceNumber: (name) => sysfs.readAttribute(`/sys/block/${name}/dev`),
     isResynced: (name) => sysfs.readAttribute(`${dir(name)}/resync_start`) === 'none',
     async assembleReadOnly(options) {

@@ -57,6 +57,8 @@ export async function execute(action: Action, context: ExecuteContext): Promise<
     case 'Stop':
       return stop(context);
     case 'FinishRelease':
+      // A start that was cut off may have left one without anything in it.
+      await context.ports.md.stopArray(arrayName(context.connection.spec.volumeUid));
       await context.ports.links.remove(devicePath(context.connection.spec.volume));
       return context.released();
     case 'Fence': {

@@ -19,7 +19,11 @@ export async function fenceArray(
   const { md, valves, nvme, users, sysfs, links } = ports;
   const array = md.readArray(name);
   const devNo = md.deviceNumber(name);
-  if (array === undefined || devNo === undefined) return false;
+  if (array === undefined || devNo === undefined) {
+    // A start that was cut off may have left one without anything in it.
+    await md.stopArray(name);
+    return false;
+  }
   // First of all nobody new finds it.
   for (const path of links.list()) if (links.read(path) === `/dev/${name}`) await links.remove(path);
   if (!(await killUsers(name, devNo, { ports, log }))) return true;

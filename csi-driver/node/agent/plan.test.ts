@@ -303,6 +303,17 @@ describe('releasing', () => {
     expect(plan(facts(releasing)).actions).toEqual([...actions, { kind: 'Stop' }]);
   });
 
+  // Found by the simulation: the users were ended by failing the legs, and the same plan stopped the array and called it clean.
+  test('does not stop the array before a leg that is to go is gone, and with it what waits for it', () => {
+    const silent = leg('b', { ...connecting('b'), quietMs: 3000 });
+    expect(plan(facts({ releasing: true, legs: [leg('a'), silent] })).actions.map(({ kind }) => kind)).toEqual([
+      'Drop',
+    ]);
+    const old = absent('a', { desired: false, member: member('dm-a', 0, 'in_sync') });
+    const fresh = leg('a', { nqn: 'nqn-a2', member: undefined, valve: undefined });
+    expect(plan(facts({ releasing: true, legs: [old, fresh] })).actions).toEqual([{ kind: 'Fence' }]);
+  });
+
   test('waits for the unmount, then stops, disconnects, and says that it is done', () => {
     expect(plan(facts({ releasing: true, mountPoints: ['/mnt'] }))).toMatchObject({
       actions: [],

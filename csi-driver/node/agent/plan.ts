@@ -40,6 +40,10 @@ function planRelease(facts: ConnectionFacts): Plan {
     return { actions: kept, phase, message: `waiting for the unmount of ${facts.mountPoints.join(', ')}` };
   }
   if (facts.reshaping !== undefined) return { actions: kept, phase, message: 'waiting for md to add or remove a leg' };
+  // What was decided on the array as it is comes first: it is not stopped in order while a leg is to go.
+  if (kept.some(({ kind }) => kind === 'Drop' || kind === 'Fence')) {
+    return { actions: kept, phase, message: 'bringing I/O to an end, to stop the array' };
+  }
   if (facts.array !== undefined) {
     return { actions: [...kept, { kind: 'Stop' }], phase, message: 'stopping the array' };
   }

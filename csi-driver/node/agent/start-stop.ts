@@ -7,10 +7,11 @@ import {
   valveName,
 } from '../../../lib/api/names.ts';
 import { stampOf } from '../../../lib/api/record-stamp.ts';
-import { isRunning, type AssembleOptions } from '../../../lib/host/md.ts';
+import { hasErred, isRunning, type AssembleOptions, type MdArray } from '../../../lib/host/md.ts';
 import { factsOf, record, type ExecuteContext } from './context.ts';
 import { checkLegRecords, writeLegRecords } from './leg-records.ts';
-import type { Action } from './facts.ts';
+import type { Action, ConnectionFacts } from './facts.ts';
+import { isLive } from './join.ts';
 import { freshValve } from './legs.ts';
 import type { OutOfSync } from './record.ts';
 
@@ -80,19 +81,32 @@ export async function link({ connection, ports }: ExecuteContext): Promise<void>
   await ports.links.point(devicePath(connection.spec.volume), `/dev/${arrayName(connection.spec.volumeUid)}`);
 }
 
-/** Stops the array. It counts as clean only when no copy between in-sync legs was left to do. */
+/**
+ * Stops the array. It counts as clean, its legs as identical, only when no copy between in-sync legs was left to do and all
+ * legs of the record have had every write.
+ */
 export async function stop(context: ExecuteContext): Promise<void> {
   const { connection, facts, log, ports } = context;
   const { md } = ports;
   const name = arrayName(connection.spec.volumeUid);
-  const resynced = md.isResynced(name);
-  const ran = isRunning(facts.array);
+  const whole = md.isResynced(name) && facts.recordedElsewhere.length === 0 && hasAll(md.readArray(name), facts);
   const complete = await stopInTime(name, context);
-  const clean = ran && resynced && complete;
+  const clean = whole && complete;
   log.info('array stopped', { volume: connection.spec.volume, clean });
   if (clean) {
     await record(context, (status) => ({ inSync: status.inSync ?? [], outOfSync: {}, clean: true }));
   }
+}
+
+/** Whether every leg of the record is in the running array, and no write to one has failed. */
+function hasAll(array: MdArray | undefined, { legs }: ConnectionFacts): boolean {
+  if (!isRunning(array)) return false;
+  return legs
+    .filter((leg) => leg.recorded)
+    .every((leg) => {
+      const member = array.members.find(({ device }) => device === leg.member?.device);
+      return member?.state.has('in_sync') === true && !hasErred(member) && isLive(leg) && !leg.pathFailed;
+    });
 }
 
 /**
