@@ -230,6 +230,8 @@ async function recordJoined(leg: LegFacts, context: ExecuteContext): Promise<voi
   const array = ports.md.readArray(arrayName(connection.spec.volumeUid));
   const member = array?.members.find((found) => found.device === leg.member?.device);
   if (array?.syncAction !== 'idle' || !member?.state.has('in_sync') || hasErred(member)) return;
+  // What was copied may sit in the volatile cache of its disks, also what a user has flushed long ago.
+  await ports.flushDevice(member.device, ioTimeoutMs(context));
   const { status = {} } = await record(context, (status) => {
     const inSync = status.inSync ?? [];
     if (inSync.includes(leg.replica) || !isMember(leg.replica, status)) return undefined;

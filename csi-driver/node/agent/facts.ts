@@ -37,7 +37,7 @@ export interface LegFacts {
   readonly drainAsked: boolean;
   /** Something that takes its time (a connect, a swap, a join, ...) is under way with this leg. */
   readonly busy: boolean;
-  /** It may not join before this long has passed (it failed a moment ago). */
+  /** It may not join, and no array is started from it, before this long has passed (it failed a moment ago). */
   readonly joinInMs: number;
   /** Mean time of its latest I/Os. */
   readonly latencyMs: number | undefined;

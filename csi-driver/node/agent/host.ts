@@ -40,6 +40,9 @@ export function thisHost(): AgentPorts {
       const how = ['oflag=direct,dsync', 'conv=notrunc', 'status=none'];
       await run('dd', [...args, ...how], { input, encoding: 'latin1', timeoutMs });
     },
+    async flushDevice(device, timeoutMs) {
+      await run('sync', ['--data', `/dev/${device}`], { timeoutMs });
+    },
     async prepare() {
       for (const module of MODULES) await run('modprobe', [module]);
     },

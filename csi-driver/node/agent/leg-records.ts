@@ -1,8 +1,10 @@
 import { describeStamp, HoldfastError, stampOf, standingOf } from '../../../lib/api/index.ts';
 import type { RecordStamp, ReplicatedVolume } from '../../../lib/api/index.ts';
+import { LEG_BITMAP_SECTOR } from '../../../lib/api/names.ts';
 import {
   decodeLegHeader,
   encodeLegHeader,
+  LEG_SLOT_BYTES,
   LEG_SLOTS_BYTES,
   nextLegSlot,
   type DecodedLeg,
@@ -19,9 +21,11 @@ export interface ReachableLeg {
   readonly device: string;
 }
 
-/** I/O of ours that takes longer than this meets a leg that is about to be dropped itself. */
+/** I/O of ours that takes longer than this meets a leg that is about to be dropped itself. It is tried again, so the loop comes round. */
 const IO_MIN_MS = 1_000;
-export const ioTimeoutMs = ({ facts }: ExecuteContext): number => Math.max(IO_MIN_MS, facts.legTimeoutMs);
+const IO_MAX_MS = 10_000;
+export const ioTimeoutMs = ({ facts }: ExecuteContext): number =>
+  Math.min(IO_MAX_MS, Math.max(IO_MIN_MS, facts.legTimeoutMs));
 
 /**
  * Puts the volume's record in front of the data of each leg, durably. A leg that has it already is left alone.
@@ -72,8 +76,29 @@ function isSame(decoded: DecodedLeg, wanted: LegHeader): boolean {
   );
 }
 
+/** A leg that answers with an error is none to start from for a while: the others do not wait for it longer than legTimeout. */
+async function orHoldOff<T>(leg: LegFacts, context: ExecuteContext, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    context.memory.leg(leg.nqn).holdOff(context.ports.clock.monotonicMs());
+    throw new Error(`leg ${leg.replica}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  }
+}
+
 /**
- * Before an array is started: no leg knows a later record than the API server. The storage agents have compared before
+ * Writes the page of the bitmap back as it is. An error of the medium there would let writes through before the loss of the leg
+ * is recorded (ADR 7), so a leg with one is none to start from. Nobody else writes it: there is no array yet.
+ */
+async function proveBitmapPage(context: ExecuteContext, device: string): Promise<void> {
+  const { ports } = context;
+  const atBytes = LEG_BITMAP_SECTOR * 512;
+  const page = await ports.readDevice(device, atBytes, LEG_SLOT_BYTES, ioTimeoutMs(context));
+  await ports.writeDevice(device, atBytes, Buffer.from(page, 'latin1'), ioTimeoutMs(context));
+}
+
+/**
+ * Before an array is started: each leg answers, its bitmap's page can be written, and no leg knows a later record than the API server. The storage agents have compared before
  * they exported the legs; this also finds what has happened since.
  * @throws HoldfastError HF500 when one does, HF316 when a header can't be read
  */
@@ -81,7 +106,10 @@ export async function checkLegRecords(context: ExecuteContext, legs: readonly Re
   const { memory, volumes, volume } = context;
   const headers = await Promise.all(
     legs.map(async ({ leg, device }) => {
-      const decoded = await readLegHeader(context, device);
+      const decoded = await orHoldOff(leg, context, async () => {
+        await proveBitmapPage(context, device);
+        return await readLegHeader(context, device);
+      });
       memory.leg(leg.nqn).header = decoded;
       if (decoded.state === 'damaged') {
         throw new HoldfastError('HF316', `the header of leg ${leg.replica} can't be read: ${decoded.why}`);

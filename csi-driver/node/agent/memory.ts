@@ -64,7 +64,7 @@ export class LegMemory implements LegIdentity {
     this.pathFailedSinceMs = undefined;
   }
 
-  /** A leg that failed by an error of its own may fail again at once: each time it waits longer before it may join. */
+  /** A leg that failed by an error of its own may fail again at once: each time it waits longer before it is used. */
   holdOff(nowMs: number): void {
     this.joinBackoffMs = Math.min(JOIN_BACKOFF_MAX_MS, Math.max(JOIN_BACKOFF_MIN_MS, this.joinBackoffMs * 2));
     this.joinNotBeforeMs = nowMs + this.joinBackoffMs;
@@ -73,6 +73,7 @@ export class LegMemory implements LegIdentity {
   /** It is in sync again: the next failure starts with the short wait. */
   settled(): void {
     this.joinBackoffMs = 0;
+    this.joinNotBeforeMs = 0;
   }
 }
 

@@ -129,6 +129,14 @@ describe('starting', () => {
     ]);
   });
 
+  test('goes without a leg that answered with an error a moment ago, as without one that does not answer', () => {
+    const legs = [leg('a', ready), leg('b', { ...ready, joinInMs: 500 })];
+    expect(start({ legs }).actions).toEqual([]);
+    expect(start({ legs, startingForMs: 3000 }).actions).toEqual([
+      { kind: 'Assemble', nqns: ['nqn-a'], resyncStart: 'none' },
+    ]);
+  });
+
   // Given only a stale leg answers, when the in-sync one does not, then the volume waits and names the one it needs.
   test('never begins from a leg outside the in-sync set', () => {
     const planned = start({

@@ -61,7 +61,7 @@ function planRelease(facts: ConnectionFacts): Plan {
 /** Given no running array, when in-sync legs are connected, then start from them; wait a little for the others. */
 function planStart(facts: ConnectionFacts): Plan {
   const recorded = facts.legs.filter((leg) => leg.desired && leg.recorded);
-  const ready = recorded.filter((leg) => isLive(leg) && leg.drained);
+  const ready = recorded.filter((leg) => isLive(leg) && leg.drained && leg.joinInMs <= 0);
   const missing = recorded.filter((leg) => !ready.includes(leg));
   const connects = facts.legs.filter((leg) => leg.desired && leg.drained && !leg.controller && !leg.busy).map(connect);
   // What an earlier start in this epoch has sent is to be known before anything is written anew.

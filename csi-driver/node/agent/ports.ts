@@ -25,6 +25,11 @@ export interface AgentPorts {
    * @throws Error when they can't be written, or not within `timeoutMs`: then they may still be written later
    */
   writeDevice(device: string, offsetBytes: number, bytes: Buffer, timeoutMs: number): Promise<void>;
+  /**
+   * Makes everything durable that the device has acknowledged: what its disks hold in a volatile cache goes to the medium.
+   * @throws Error when it can't be done, or not within `timeoutMs`
+   */
+  flushDevice(device: string, timeoutMs: number): Promise<void>;
   /** Loads the kernel modules. @throws ExecError when one is missing */
   prepare(): Promise<void>;
 }

@@ -58,7 +58,11 @@ export async function assemble(action: Extract<Action, { kind: 'Assemble' }>, co
     };
   });
   await writeLegRecords(context, stampOf(status), sources);
-  for (const leg of legs) context.memory.leg(leg.nqn).drainAsked = false;
+  for (const { nqn } of legs) {
+    const trace = context.memory.leg(nqn);
+    trace.drainAsked = false;
+    trace.settled();
+  }
   context.memory.startedEpoch = connection.spec.epoch;
   for (const leg of legs) await ports.valves.close(valveName(leg.nqn));
   await md.activate(name);

@@ -200,6 +200,10 @@ function agentPorts(boot: Boot, program: ProgramHandle, bootId: string): AgentPo
         const request = { op: 'write', block, count: values.length, values, fua: true } as const;
         await direct(boot, device, request, timeoutMs);
       }),
+    flushDevice: (device, timeoutMs) =>
+      turn(`sync ${device}`, async () => {
+        await direct(boot, device, { op: 'flush', block: 0, count: 0 }, timeoutMs);
+      }),
     prepare: () => Promise.resolve(),
   };
 }

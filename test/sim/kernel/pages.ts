@@ -11,6 +11,8 @@ export class Pages {
     return Array.from({ length: Math.ceil(bytes.length / BLOCK_BYTES) }, (_, index) => {
       const page = Buffer.alloc(BLOCK_BYTES);
       bytes.copy(page, 0, index * BLOCK_BYTES, (index + 1) * BLOCK_BYTES);
+      // What could be a page of the bitmap is one, as when it is written back.
+      if (page.subarray(6).every((byte) => byte === 0)) return page.readUIntLE(0, 6);
       return FIRST_PAGE + 1 - this.pages.push(page);
     });
   }
