@@ -3,7 +3,7 @@ import { wrongOf, type Kill } from './guest/scenarios/kills.ts';
 import type { HoldOptions, HoldResult } from './guest/scenarios/hold.ts';
 import { startGateLab, type GateLab } from './lab.ts';
 
-jest.setTimeout(4 * 60_000);
+jest.setTimeout(8 * 60_000);
 
 const HOLD_MS = 2500;
 
