@@ -191,6 +191,11 @@ const SMALLEST_BITMAP_CHUNK_BYTES = 64 * 1024;
 /** Beyond this a resync would copy too much for one write. */
 const LARGEST_BITMAP_CHUNK_BYTES = 64 * 1024 * 1024;
 
+/** Bytes of the bitmap of a volume of this size, in whole blocks of 4 KiB. */
+export function bitmapBytes(sizeBytes: number): number {
+  return Math.ceil(sizeBytes / bitmapChunkBytes(sizeBytes) / BITMAP_BITS) * 4096;
+}
+
 /** Size of a replica's logical volume for a volume of this size. LVM rounds it up to whole extents. */
 export function legSizeBytes(sizeBytes: number): number {
   return sizeBytes + LEG_HEADER_BYTES;

@@ -15,7 +15,7 @@ import type { Action, LegFacts } from './facts.ts';
 import { fenceArray } from './fence.ts';
 import { ioTimeoutMs, stampWithout, stayingLegs, writeLegRecords } from './leg-records.ts';
 import { isLive } from './join.ts';
-import { connectLeg, disconnectLeg, freshValve, inBackground, reshape, swapLeg } from './legs.ts';
+import { connectLeg, disconnectLeg, freshValve, inBackground, reshape, swapLeg, withArray } from './legs.ts';
 import { assemble, link, stop } from './start-stop.ts';
 
 const REINSTATE_PAUSE_MS = 500;
@@ -55,7 +55,7 @@ export async function execute(action: Action, context: ExecuteContext): Promise<
     case 'RecordJoined':
       return recordJoined(factsOf(action.nqn, context), context);
     case 'Stop':
-      return stop(context);
+      return withArray('Stop', context, () => stop(context));
     case 'FinishRelease':
       // A start that was cut off may have left one without anything in it.
       await context.ports.md.stopArray(arrayName(context.connection.spec.volumeUid));

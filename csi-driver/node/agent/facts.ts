@@ -62,6 +62,8 @@ export interface ConnectionFacts {
   /** The array was stopped in order the last time, so the in-sync legs are identical. */
   readonly clean: boolean;
   readonly array: MdArray | undefined;
+  /** The array is being stopped. */
+  readonly stopping: boolean;
   /** NVMe name of the leg that md is being asked to add or to remove: it waits for all I/O under way. */
   readonly reshaping: string | undefined;
   /** How long this agent has tried to start the array. */

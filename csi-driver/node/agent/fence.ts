@@ -31,9 +31,9 @@ export async function fenceArray(
 
   const found = [...valves.list(VALVE_PREFIX).values()];
   const controllers = nvme.listControllers(isReplicaNqn);
-  for (const member of array.members) {
+  const legs = array.members.map(async (member) => {
     const valve = found.find(({ device }) => device === member.device);
-    if (!valve) continue;
+    if (!valve) return;
     const below = valve.below[0];
     const path = below === undefined ? undefined : sysfs.readAttribute(`/sys/block/${below}/dev`);
     await valves.open(valve.name, path);
@@ -41,7 +41,8 @@ export async function fenceArray(
     const controller = controllers.find((candidate) => candidate.nqn === nqn);
     if (controller) await nvme.deleteController(controller.name);
     if (member.state.has('blocked')) await md.unblockMember(name, member.device);
-  }
+  });
+  await Promise.all(legs);
   if (array.state === 'write-pending') await md.activate(name);
   try {
     await md.stopArray(name);

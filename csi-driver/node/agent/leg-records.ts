@@ -1,10 +1,9 @@
 import { describeStamp, HoldfastError, stampOf, standingOf } from '../../../lib/api/index.ts';
 import type { RecordStamp, ReplicatedVolume } from '../../../lib/api/index.ts';
-import { LEG_BITMAP_SECTOR } from '../../../lib/api/names.ts';
+import { bitmapBytes, LEG_BITMAP_SECTOR } from '../../../lib/api/names.ts';
 import {
   decodeLegHeader,
   encodeLegHeader,
-  LEG_SLOT_BYTES,
   LEG_SLOTS_BYTES,
   nextLegSlot,
   type DecodedLeg,
@@ -87,18 +86,35 @@ async function orHoldOff<T>(leg: LegFacts, context: ExecuteContext, work: () => 
 }
 
 /**
- * Writes the page of the bitmap back as it is. An error of the medium there would let writes through before the loss of the leg
- * is recorded (ADR 7), so a leg with one is none to start from. Nobody else writes it: there is no array yet.
+ * Gives the legs one bitmap before md reads that of one of them: what any of them has set. That of a leg which joined a moment
+ * before the power went lacks what was set earlier, as md writes a new member's pages only when its daemon comes by (md.c,
+ * md_start_sync). Writing also proves that it can be written: an error of the medium there would let writes through before the
+ * loss of the leg is recorded (ADR 7). Nobody else writes it: there is no array yet.
  */
-async function proveBitmapPage(context: ExecuteContext, device: string): Promise<void> {
-  const { ports } = context;
+export async function shareBitmap(context: ExecuteContext, legs: readonly ReachableLeg[]): Promise<void> {
+  const { ports, connection } = context;
   const atBytes = LEG_BITMAP_SECTOR * 512;
-  const page = await ports.readDevice(device, atBytes, LEG_SLOT_BYTES, ioTimeoutMs(context));
-  await ports.writeDevice(device, atBytes, Buffer.from(page, 'latin1'), ioTimeoutMs(context));
+  const lengthBytes = bitmapBytes(connection.spec.sizeBytes);
+  const timeoutMs = ioTimeoutMs(context);
+  const forAll = <T>(work: (device: string) => Promise<T>): Promise<T[]> =>
+    Promise.all(legs.map(({ leg, device }) => orHoldOff(leg, context, () => work(device))));
+  const bitmaps = await forAll((device) => ports.readDevice(device, atBytes, lengthBytes, timeoutMs));
+  const all = unionOf(
+    bitmaps.map((bitmap) => Buffer.from(bitmap, 'latin1')),
+    lengthBytes,
+  );
+  await forAll((device) => ports.writeDevice(device, atBytes, all, timeoutMs));
+}
+
+/** The bits that any of them has set. */
+function unionOf(bitmaps: readonly Buffer[], lengthBytes: number): Buffer {
+  const all = Buffer.alloc(lengthBytes);
+  for (const bitmap of bitmaps) for (const [index, byte] of bitmap.entries()) all[index] = (all[index] ?? 0) | byte;
+  return all;
 }
 
 /**
- * Before an array is started: each leg answers, its bitmap's page can be written, and no leg knows a later record than the API server. The storage agents have compared before
+ * Before an array is started: each leg answers, and no leg knows a later record than the API server. The storage agents have compared before
  * they exported the legs; this also finds what has happened since.
  * @throws HoldfastError HF500 when one does, HF316 when a header can't be read
  */
@@ -106,10 +122,7 @@ export async function checkLegRecords(context: ExecuteContext, legs: readonly Re
   const { memory, volumes, volume } = context;
   const headers = await Promise.all(
     legs.map(async ({ leg, device }) => {
-      const decoded = await orHoldOff(leg, context, async () => {
-        await proveBitmapPage(context, device);
-        return await readLegHeader(context, device);
-      });
+      const decoded = await orHoldOff(leg, context, () => readLegHeader(context, device));
       memory.leg(leg.nqn).header = decoded;
       if (decoded.state === 'damaged') {
         throw new HoldfastError('HF316', `the header of leg ${leg.replica} can't be read: ${decoded.why}`);

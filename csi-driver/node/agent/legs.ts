@@ -4,6 +4,7 @@ import { sleep } from '../../../lib/clock.ts';
 import type { Valve } from '../../../lib/host/valve.ts';
 import type { ExecuteContext } from './context.ts';
 import type { Action, LegFacts } from './facts.ts';
+import type { Background } from './memory.ts';
 
 /** A TCP probe that takes longer than this is no answer. */
 const PROBE_MS = 1000;
@@ -20,23 +21,36 @@ export function inBackground(
   context: ExecuteContext,
   work: () => Promise<void>,
 ): Promise<void> {
-  const { memory, log, ports } = context;
-  const leg = memory.leg(nqn);
-  if (leg.busy) return Promise.resolve();
-  leg.busy = true;
-  const isTold = (message: string): boolean => leg.failure === message;
+  const leg = context.memory.leg(nqn);
+  return besideLoop(kind, leg.replica, leg, context, work);
+}
+
+/** {@link inBackground} for what is done with the array as a whole. */
+export function withArray(kind: Action['kind'], context: ExecuteContext, work: () => Promise<void>): Promise<void> {
+  return besideLoop(kind, context.connection.spec.volume, context.memory.array, context, work);
+}
+
+function besideLoop(
+  kind: Action['kind'],
+  name: string,
+  trace: Background,
+  context: ExecuteContext,
+  work: () => Promise<void>,
+): Promise<void> {
+  if (trace.busy) return Promise.resolve();
+  trace.busy = true;
   void work()
     .then(() => {
-      leg.failure = undefined;
+      trace.failure = undefined;
     })
     .catch((error: Error) => {
       const message = `${kind}: ${error.message}`;
-      if (!isTold(message)) log.warn(message, { leg: leg.replica });
-      leg.failure = message;
-      return sleep(ports.clock, kind === 'Connect' ? RECONNECT_PAUSE_MS : RETRY_PAUSE_MS);
+      if (trace.failure !== message) context.log.warn(message, { of: name });
+      trace.failure = message;
+      return sleep(context.ports.clock, kind === 'Connect' ? RECONNECT_PAUSE_MS : RETRY_PAUSE_MS);
     })
     .finally(() => {
-      leg.busy = false;
+      trace.busy = false;
       context.changed();
     });
   return Promise.resolve();

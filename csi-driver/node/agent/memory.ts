@@ -19,11 +19,18 @@ export interface RunningSync {
   readonly arrayWrittenBytes: number;
 }
 
+/** Something that is done beside the loop, one at a time. */
+export interface Background {
+  busy: boolean;
+  /** Why it failed the last time, for people. */
+  failure: string | undefined;
+}
+
 const JOIN_BACKOFF_MIN_MS = 1000;
 const JOIN_BACKOFF_MAX_MS = 60_000;
 
 /** What the agent remembers of one leg. Losing it (a restart) costs figures and backoff, never safety. */
-export class LegMemory implements LegIdentity {
+export class LegMemory implements LegIdentity, Background {
   readonly replica: string;
   readonly uid: string;
   readonly nqn: string;
@@ -41,7 +48,6 @@ export class LegMemory implements LegIdentity {
   sync: RunningSync | undefined;
   /** What the header in front of the leg's data holds, as far as this process knows. */
   header: DecodedLeg | undefined;
-  /** Why what was last tried with it in the background failed, for people. */
   failure: string | undefined;
   private joinBackoffMs = 0;
   private pathFailedSinceMs: number | undefined;
@@ -112,6 +118,8 @@ export class VolumeMemory {
   hasRun: boolean | undefined;
   /** What failed at the last look. */
   failures: readonly string[] = [];
+  /** What is done with the array as a whole: it is stopped. */
+  readonly array: Background = { busy: false, failure: undefined };
   /** NVMe name of the leg that md is being asked to add or to remove. */
   reshaping: string | undefined;
   private readonly byNqn = new Map<string, LegMemory>();

@@ -97,6 +97,7 @@ export async function observe(input: ObserveInput): Promise<ConnectionFacts> {
     raidDisks: spec.raidDisks,
     clean: status?.attachment?.clean ?? false,
     array,
+    stopping: memory.array.busy,
     reshaping: memory.reshaping,
     startingForMs: running || waitsForDrain ? 0 : nowMs - (memory.startingSinceMs ?? nowMs),
     // Only a release asks for them.

@@ -77,6 +77,7 @@ function facts(overrides: Partial<ConnectionFacts> = {}): ConnectionFacts {
     raidDisks: 2,
     clean: true,
     array: array(),
+    stopping: false,
     reshaping: undefined,
     startingForMs: 0,
     mountPoints: [],
@@ -320,6 +321,11 @@ describe('releasing', () => {
     const old = absent('a', { desired: false, member: member('dm-a', 0, 'in_sync') });
     const fresh = leg('a', { nqn: 'nqn-a2', member: undefined, valve: undefined });
     expect(plan(facts({ releasing: true, legs: [old, fresh] })).actions).toEqual([{ kind: 'Fence' }]);
+  });
+
+  test('waits for md to stop the array, unless the epoch is lost meanwhile', () => {
+    expect(plan(facts({ releasing: true, stopping: true })).actions).toEqual([]);
+    expect(plan(facts({ releasing: true, stopping: true, grant: 'Lost' })).actions).toEqual([{ kind: 'Fence' }]);
   });
 
   test('waits for the unmount, then stops, disconnects, and says that it is done', () => {

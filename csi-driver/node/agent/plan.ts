@@ -33,6 +33,8 @@ const KEEPS_GOING = new Set<Action['kind']>(['Drop', 'MarkActive', 'Connect', 'S
 /** Given the connection is being deleted, when nobody has the device mounted, then stop in order and say so. */
 function planRelease(facts: ConnectionFacts): Plan {
   const phase = 'Releasing';
+  // md takes no other order meanwhile; what makes it wait has an end of its own.
+  if (facts.stopping) return { actions: [], phase, message: 'stopping the array' };
   // Its users, and md itself when it stops, may wait for legs.
   const running = isRunning(facts.array) ? planRunning(facts, facts.array).actions : [];
   const kept = running.filter(({ kind }) => KEEPS_GOING.has(kind));
@@ -65,7 +67,7 @@ function planStart(facts: ConnectionFacts): Plan {
   const missing = recorded.filter((leg) => !ready.includes(leg));
   const connects = facts.legs.filter((leg) => leg.desired && leg.drained && !leg.controller && !leg.busy).map(connect);
   // What an earlier start in this epoch has sent is to be known before anything is written anew.
-  if (facts.reshaping !== undefined) {
+  if (facts.reshaping !== undefined || facts.stopping) {
     return { actions: connects, phase: 'Connecting', message: 'waiting for what an earlier array was asked for' };
   }
   if (!facts.told) return { actions: connects, phase: 'Connecting', message: 'tells the API server that it starts' };

@@ -9,7 +9,7 @@ import {
 import { stampOf } from '../../../lib/api/record-stamp.ts';
 import { hasErred, isRunning, type AssembleOptions, type MdArray } from '../../../lib/host/md.ts';
 import { factsOf, record, type ExecuteContext } from './context.ts';
-import { checkLegRecords, writeLegRecords } from './leg-records.ts';
+import { checkLegRecords, shareBitmap, writeLegRecords } from './leg-records.ts';
 import type { Action, ConnectionFacts } from './facts.ts';
 import { isLive } from './join.ts';
 import { freshValve } from './legs.ts';
@@ -30,6 +30,7 @@ export async function assemble(action: Extract<Action, { kind: 'Assemble' }>, co
   }
   const sources = legs.map((leg, slot) => ({ leg, device: members[slot]?.device ?? '' }));
   await checkLegRecords(context, sources);
+  await shareBitmap(context, sources);
   await md.assembleReadOnly({
     name,
     raidDisks: connection.spec.raidDisks,

@@ -25,7 +25,11 @@ export function connectionStatus(
   // Only an array of this epoch: whoever reads the status takes it for the word of one who started it.
   const running = facts.grant === 'Ours' && facts.linked && isRunning(array);
   const syncing = legs.filter((leg) => leg.sync);
-  const message = [plan.message, ...memory.failures].join('; ');
+  const message = [
+    plan.message,
+    ...memory.failures,
+    ...(memory.array.failure === undefined ? [] : [memory.array.failure]),
+  ].join('; ');
   return {
     phase: plan.phase,
     message: message.slice(0, 1024),
