@@ -31,6 +31,11 @@ export function factsOf(nqn: string, { facts }: ExecuteContext): LegFacts {
   return leg;
 }
 
+/** The volume may have replaced it meanwhile, of which the connection tells a moment later. */
+export function isMember(replica: string, status: Pick<NonNullable<ReplicatedVolume['status']>, 'replicas'>): boolean {
+  return (status.replicas ?? []).some(({ name, role }) => name === replica && role === 'Member');
+}
+
 /** A request takes no longer than this, and where the policy sets a limit no less than the other. */
 const RECORD_TIMEOUT_MAX_MS = 10_000;
 const RECORD_TIMEOUT_MIN_MS = 200;

@@ -109,7 +109,7 @@ test('a member is removed with its valve open, so that its I/O ends', async () =
 
 describe('a leg that is lost while it is brought up to date', () => {
   const drop = (...state: string[]): Promise<void> =>
-    execute({ kind: 'Drop', nqn: 'b', record: false, reason: 'no answer' }, contextOf(leg(...state)));
+    execute({ kind: 'Drop', legs: [{ nqn: 'b', reason: 'no answer' }], record: false }, contextOf(leg(...state)));
   const lostAt = '1969-12-31T20:00:00.000Z';
   beforeEach(() => {
     const entry = { epoch: 6, at: lostAt, bootId: 'boot', nqn: 'b', reason: 'no answer' };

@@ -6,14 +6,14 @@ import {
   LEG_HEADER_BYTES,
   valveName,
 } from '../../../lib/api/names.ts';
-import type { ReplicatedVolume } from '../../../lib/api/index.ts';
 import { stampOf, type RecordStamp } from '../../../lib/api/record-stamp.ts';
 import { hasErred } from '../../../lib/host/md.ts';
 import { readBlockStat } from '../../../lib/host/sysfs.ts';
-import { factsOf, record, type ExecuteContext } from './context.ts';
+import { factsOf, isMember, record, type ExecuteContext } from './context.ts';
+import { askDrain, drop } from './drop.ts';
 import type { Action, LegFacts } from './facts.ts';
 import { fenceArray } from './fence.ts';
-import { ioTimeoutMs, stampWithout, stayingLegs, writeLegRecords } from './leg-records.ts';
+import { ioTimeoutMs, stayingLegs, writeLegRecords } from './leg-records.ts';
 import { isLive } from './join.ts';
 import { connectLeg, disconnectLeg, freshValve, inBackground, reshape, swapLeg, withArray } from './legs.ts';
 import { assemble, link, stop } from './start-stop.ts';
@@ -70,81 +70,6 @@ export async function execute(action: Action, context: ExecuteContext): Promise<
       return;
     }
   }
-}
-
-/**
- * Drops a leg: record first, then fail the member, open the valve so that its I/O ends, and let md go on. What is slow
- * (the controller of a dead node) happens afterwards, with the writes already flowing.
- */
-async function drop(action: Extract<Action, { kind: 'Drop' }>, context: ExecuteContext): Promise<void> {
-  const { connection, memory, log, ports } = context;
-  const { md, valves, clock, bootId } = ports;
-  const name = arrayName(connection.spec.volumeUid);
-  const leg = factsOf(action.nqn, context);
-  const trace = memory.leg(action.nqn);
-  const wallMs = clock.now();
-  const detectedAt = new Date(wallMs - leg.quietMs).toISOString();
-  let volume = context.volume;
-  if (action.record) {
-    const covered = leg.member ? { bootId, nqn: leg.nqn } : {};
-    const entry = {
-      epoch: connection.spec.epoch,
-      at: new Date(wallMs).toISOString(),
-      reason: action.reason,
-      ...covered,
-    };
-    volume = await record(context, (status) => {
-      const inSync = status.inSync ?? [];
-      if (!inSync.includes(leg.replica)) return undefined;
-      return { inSync: inSync.filter((replica) => replica !== leg.replica), outOfSync: { [leg.replica]: entry } };
-    });
-  }
-  const recordedAt = new Date(clock.now()).toISOString();
-  if (leg.member) {
-    // Before md goes on without it, those that stay know that it does; an older record is known for one from then on.
-    const isUnrecorded = leg.recorded && !action.record;
-    await writeLegRecords(context, stampWithout(leg, volume, isUnrecorded, context), stayingLegs(leg, context));
-    if (!leg.member.state.has('faulty')) await md.failMember(name, leg.member.device);
-    if (leg.valve)
-      await valves.open(leg.valve.name, leg.controller?.state === 'live' ? leg.namespace?.devNo : undefined);
-    await md.unblockMember(name, leg.member.device);
-    await md.activate(name);
-    const releasedAt = new Date(clock.now()).toISOString();
-    if (action.record) memory.lastDrop = { replica: leg.replica, detectedAt, recordedAt, releasedAt };
-  }
-  askDrain(leg.nqn, context);
-  trace.sync = undefined;
-  const erred = leg.pathErred || (leg.member !== undefined && hasErred(leg.member));
-  if (erred) trace.holdOff(clock.monotonicMs());
-  log.warn('leg dropped', { leg: leg.replica, reason: action.reason, recorded: action.record });
-  context.event('Warning', 'LegDropped', `${leg.replica}: ${action.reason}`);
-  const controller = leg.controller;
-  if (controller) await inBackground(action, context, () => ports.nvme.deleteController(controller.name));
-  const wasCopied = !leg.recorded && leg.member !== undefined && !leg.member.state.has('in_sync');
-  if (wasCopied && !erred) await recordBrokenCopy(leg, action.reason, context);
-}
-
-/**
- * A leg that was away, came back, and is lost while it is brought up to date is away from now on. One that answers with errors
- * each time is not: it has been no use since it was lost first. Nothing rests on it but when the replica is replaced.
- */
-async function recordBrokenCopy({ replica }: LegFacts, reason: string, context: ExecuteContext): Promise<void> {
-  const at = new Date(context.ports.clock.now()).toISOString();
-  await record(context, ({ inSync = [], outOfSync, ...status }) => {
-    if (inSync.includes(replica) || !isMember(replica, status)) return undefined;
-    const entry = { epoch: context.connection.spec.epoch, ...outOfSync?.[replica], at, reason };
-    return { inSync, outOfSync: { [replica]: entry } };
-  }).catch((error: unknown) => {
-    context.log.warn('the end of a copy could not be recorded', { leg: replica, error: String(error) });
-  });
-}
-
-/** The request goes out with the status; the member stays in the array, as the witness, until it has been accepted. */
-function askDrain(nqn: string, { connection, memory }: ExecuteContext): void {
-  const wanted = connection.spec.legs.find((leg) => leg.nqn === nqn);
-  if (!wanted) return;
-  memory.askDrain(wanted);
-  memory.leg(nqn).drainAsked = true;
 }
 
 async function removeLeg(leg: LegFacts, { connection, ports }: ExecuteContext): Promise<void> {
@@ -211,17 +136,12 @@ export function countBits(bytes: string, limit: number): number {
 /** Those that are in sync now know it. Nothing hangs on it: an older record names fewer, and all of them have the data. */
 async function tellAll(stamp: RecordStamp, joined: LegFacts, context: ExecuteContext): Promise<void> {
   const legs = [
-    ...stayingLegs(joined, context),
+    ...stayingLegs([joined], context),
     ...(joined.valve ? [{ leg: joined, device: joined.valve.device }] : []),
   ];
   await writeLegRecords(context, stamp, legs).catch((error: unknown) => {
     context.log.warn('the legs could not all be told of the record', { error: String(error) });
   });
-}
-
-/** The volume may have replaced it meanwhile, of which the connection tells a moment later. */
-function isMember(replica: string, status: Pick<NonNullable<ReplicatedVolume['status']>, 'replicas'>): boolean {
-  return (status.replicas ?? []).some(({ name, role }) => name === replica && role === 'Member');
 }
 
 /** md says that the leg is in sync: from now on it counts. */

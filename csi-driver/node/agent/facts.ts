@@ -77,6 +77,11 @@ export interface ConnectionFacts {
   readonly recordedElsewhere: readonly string[];
 }
 
+export interface DroppedLeg {
+  readonly nqn: string;
+  readonly reason: string;
+}
+
 /** One effect on the kernel or the record, on the leg with that NQN. Each may be tried again at any time. */
 export type Action =
   | { readonly kind: 'Connect'; readonly nqn: string }
@@ -86,7 +91,8 @@ export type Action =
   | { readonly kind: 'Assemble'; readonly nqns: readonly string[]; readonly resyncStart: 'none' | '0' }
   | { readonly kind: 'Link' }
   | { readonly kind: 'MarkActive' }
-  | { readonly kind: 'Drop'; readonly nqn: string; readonly record: boolean; readonly reason: string }
+  /** Several legs go with one record. */
+  | { readonly kind: 'Drop'; readonly legs: readonly DroppedLeg[]; readonly record: boolean }
   /** Has the leg's storage node prove that what the leg was sent has ended. */
   | { readonly kind: 'AskDrain'; readonly nqn: string }
   | { readonly kind: 'RemoveMember'; readonly nqn: string }

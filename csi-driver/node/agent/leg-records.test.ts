@@ -176,15 +176,15 @@ describe('when a leg goes', () => {
   test('the working in-sync members stay, and no other', () => {
     const gone = leg('a');
     const legs = [gone, leg('b'), leg('c', faulty()), leg('d', { recorded: false }), leg('e', faulty('blocked'))];
-    expect(stayingLegs(gone, context(STAMP, legs)).map(({ leg: each }) => each.nqn)).toEqual(['b']);
+    expect(stayingLegs([gone], context(STAMP, legs)).map(({ leg: each }) => each.nqn)).toEqual(['b']);
   });
 
   test('those that stay get the record as it is; unrecorded, the next number without all that are gone', () => {
     const gone = leg('a');
     const at = context({ ...STAMP, inSync: ['v-a', 'v-b', 'v-c'] }, [gone, leg('b'), leg('c', faulty())]);
-    expect(stampWithout(gone, volumeWith(STAMP), false, at)).toEqual(STAMP);
+    expect(stampWithout([gone], volumeWith(STAMP), false, at)).toEqual(STAMP);
     memory.recordGeneration = 7;
-    expect(stampWithout(gone, at.volume, true, at)).toEqual({ ...STAMP, generation: 8, inSync: ['v-b'] });
+    expect(stampWithout([gone], at.volume, true, at)).toEqual({ ...STAMP, generation: 8, inSync: ['v-b'] });
   });
 });
 

@@ -144,9 +144,10 @@ export async function checkLegRecords(context: ExecuteContext, legs: readonly Re
 }
 
 /** The in-sync members that stay when a leg goes, as far as the record names them. */
-export function stayingLegs(dropped: LegFacts, { facts }: ExecuteContext): ReachableLeg[] {
+export function stayingLegs(dropped: readonly LegFacts[], { facts }: ExecuteContext): ReachableLeg[] {
   return facts.legs.flatMap((leg) => {
-    const stays = leg !== dropped && leg.recorded && leg.member?.state.has('in_sync') === true && !isReleased(leg);
+    const stays =
+      !dropped.includes(leg) && leg.recorded && leg.member?.state.has('in_sync') === true && !isReleased(leg);
     return stays && leg.valve !== undefined ? [{ leg, device: leg.valve.device }] : [];
   });
 }
@@ -156,14 +157,14 @@ export function stayingLegs(dropped: LegFacts, { facts }: ExecuteContext): Reach
  * can't be told, the legs alone know: the next number, without the legs that md has let go of.
  */
 export function stampWithout(
-  dropped: LegFacts,
+  dropped: readonly LegFacts[],
   volume: ReplicatedVolume,
   isUnrecorded: boolean,
   { facts, memory }: ExecuteContext,
 ): RecordStamp {
   const recorded = stampOf(volume.status ?? {});
   if (!isUnrecorded) return recorded;
-  const gone = facts.legs.filter((leg) => leg === dropped || isReleased(leg)).map(({ replica }) => replica);
+  const gone = facts.legs.filter((leg) => dropped.includes(leg) || isReleased(leg)).map(({ replica }) => replica);
   const inSync = recorded.inSync.filter((replica) => !gone.includes(replica));
   return { ...recorded, generation: Math.max(recorded.generation, memory.recordGeneration) + 1, inSync };
 }

@@ -168,7 +168,7 @@ describe('a leg that falls silent', () => {
 
   test('is dropped after legTimeout, with a record', () => {
     expect(plan(facts({ legs: [leg('a'), silent(3000)] })).actions).toMatchObject([
-      { kind: 'Drop', nqn: 'nqn-b', record: true },
+      { kind: 'Drop', legs: [{ nqn: 'nqn-b' }], record: true },
     ]);
   });
 
@@ -194,8 +194,38 @@ describe('a leg that falls silent', () => {
 
   test('is dropped without a record when the record has let it go already (an agent died in between)', () => {
     expect(plan(facts({ legs: [leg('a'), silent(3000, { recorded: false })] })).actions).toMatchObject([
-      { kind: 'Drop', nqn: 'nqn-b', record: false },
+      { kind: 'Drop', legs: [{ nqn: 'nqn-b' }], record: false },
     ]);
+  });
+});
+
+describe('two legs that fall silent', () => {
+  const silent = (id: 'b' | 'c', overrides: Partial<LegFacts> = {}): LegFacts =>
+    leg(id, {
+      controller: { name: 'nvme9', nqn: `nqn-${id}`, state: 'connecting' },
+      goodForMs: 0,
+      quietMs: 3000,
+      ...overrides,
+    });
+  const dropped = (...legs: LegFacts[]): string[][] =>
+    plan(facts({ raidDisks: 3, legs })).actions.flatMap((action) =>
+      action.kind === 'Drop' ? [action.legs.map(({ nqn }) => nqn)] : [],
+    );
+
+  // Given a rack that goes with two of three replicas, when they were dropped one by one, then the record of the first waited for
+  // the second, which does not answer: writes stood still for twice legTimeout.
+  test('go with one record', () => {
+    expect(dropped(leg('a'), silent('b'), silent('c'))).toEqual([['nqn-b', 'nqn-c']]);
+  });
+
+  test('go one by one when the record has let go of one already, or its storage node is back under another name', () => {
+    expect(dropped(leg('a'), silent('b', { recorded: false }), silent('c'))).toEqual([['nqn-c']]);
+    const fresh = leg('b', { nqn: 'nqn-b2', member: undefined, valve: undefined });
+    expect(dropped(leg('a'), silent('b', { desired: false }), fresh)).toEqual([['nqn-b']]);
+  });
+
+  test('do not both go when each is all that works beside the other', () => {
+    expect(dropped(leg('a', { desired: false }), leg('b', { desired: false }))).toEqual([['nqn-a']]);
   });
 });
 
@@ -209,7 +239,7 @@ describe('a leg that md has failed', () => {
 
   test('is dropped at once, and writes are not let go on before', () => {
     expect(plan(facts({ array: pending, legs: [leg('a'), faulty()] })).actions).toMatchObject([
-      { kind: 'Drop', nqn: 'nqn-b', record: true },
+      { kind: 'Drop', legs: [{ nqn: 'nqn-b' }], record: true },
     ]);
   });
 
@@ -286,7 +316,7 @@ describe('a leg that returns', () => {
 describe('a leg that the API no longer lists', () => {
   test('leaves the array with a record, and is disconnected afterwards', () => {
     expect(plan(facts({ legs: [leg('a'), leg('b', { desired: false })] })).actions).toMatchObject([
-      { kind: 'Drop', nqn: 'nqn-b', record: true },
+      { kind: 'Drop', legs: [{ nqn: 'nqn-b' }], record: true },
     ]);
     const retired = leg('b', { desired: false, recorded: false, member: undefined });
     expect(plan(facts({ legs: [leg('a'), retired] })).actions).toEqual([{ kind: 'Disconnect', nqn: 'nqn-b' }]);
@@ -356,7 +386,7 @@ describe('while the API server is away', () => {
   const silent = leg('b', { ...connecting('b'), quietMs: 9000 });
   const drop = (overrides: Partial<ConnectionFacts>): unknown =>
     plan(facts({ legs: [leg('a'), silent], ...overrides }));
-  const unrecorded = (record: boolean): object => ({ actions: [{ kind: 'Drop', nqn: 'nqn-b', record }] });
+  const unrecorded = (record: boolean): object => ({ actions: [{ kind: 'Drop', legs: [{ nqn: 'nqn-b' }], record }] });
 
   test('writes wait for the record, for ever, unless the volume says otherwise', () => {
     expect(drop({ unrecordableForMs: 1e12 })).toMatchObject(unrecorded(true));
@@ -390,7 +420,7 @@ describe('while the API server is away', () => {
     const third = leg('c', { quietMs: 9000, controller: { name: 'nvme2', nqn: 'nqn-c', state: 'connecting' } });
     expect(
       plan(facts({ legs: [leg('a'), released, third], continueAfterMs: 1000, unrecordableForMs: 5000 })),
-    ).toMatchObject({ actions: [{ kind: 'Drop', nqn: 'nqn-c', record: false }] });
+    ).toMatchObject({ actions: [{ kind: 'Drop', legs: [{ nqn: 'nqn-c' }], record: false }] });
   });
 });
 
@@ -405,7 +435,7 @@ describe('a leg that is slow', () => {
     const dropSlowAfterMs = 30_000;
     expect(plan(facts({ legs: [leg('a'), stuck(29_999)], dropSlowAfterMs })).actions).toEqual([]);
     expect(plan(facts({ legs: [leg('a'), stuck(30_000)], dropSlowAfterMs })).actions).toMatchObject([
-      { kind: 'Drop', nqn: 'nqn-b', record: true, reason: expect.stringContaining('its connection lives') },
+      { kind: 'Drop', legs: [{ nqn: 'nqn-b', reason: expect.stringContaining('its connection lives') }], record: true },
     ]);
   });
 
@@ -426,7 +456,7 @@ describe.each([1, 250, 3000, 59 * 60_000, 60 * 60_000, 90 * 60_000, 20 * 86_400_
       const quiet = (quietMs: number): LegFacts => leg('b', { ...connecting('b'), quietMs });
       expect(plan(facts({ legTimeoutMs, legs: [leg('a'), quiet(legTimeoutMs - 1)] })).actions).toEqual([]);
       expect(plan(facts({ legTimeoutMs, legs: [leg('a'), quiet(legTimeoutMs)] })).actions).toMatchObject([
-        { kind: 'Drop', nqn: 'nqn-b' },
+        { kind: 'Drop', legs: [{ nqn: 'nqn-b' }] },
       ]);
     });
   },
@@ -455,7 +485,7 @@ describe('a target that answers with errors', () => {
 
   test('is dropped at once, with a record', () => {
     expect(plan(facts({ legs: [leg('a'), erring] })).actions).toMatchObject([
-      { kind: 'Drop', nqn: 'nqn-b', record: true, reason: 'the leg answered with an error' },
+      { kind: 'Drop', legs: [{ nqn: 'nqn-b', reason: 'the leg answered with an error' }], record: true },
     ]);
   });
 
@@ -541,7 +571,7 @@ describe('an array that an agent left frozen in the middle of a join', () => {
 test.each(['faulty', 'blocked', 'write_error'])('a member that md calls %s is dropped, after a record', (word) => {
   const failed = leg('b', { member: member('dm-b', 1, 'in_sync', word) });
   expect(plan(facts({ legs: [leg('a'), failed] })).actions).toMatchObject([
-    { kind: 'Drop', nqn: 'nqn-b', record: true, reason: 'the leg answered with an error' },
+    { kind: 'Drop', legs: [{ nqn: 'nqn-b', reason: 'the leg answered with an error' }], record: true },
   ]);
 });
 
@@ -562,7 +592,7 @@ test('no leg joins while an in-sync one holds I/O back', () => {
 test('a leg with a failed write is not proven to be in sync', () => {
   const erred = leg('b', { recorded: false, member: member('dm-b', 1, 'in_sync', 'write_error') });
   expect(plan(facts({ legs: [leg('a'), erred] })).actions).toMatchObject([
-    { kind: 'Drop', nqn: 'nqn-b', record: false, reason: 'the leg answered with an error' },
+    { kind: 'Drop', legs: [{ nqn: 'nqn-b', reason: 'the leg answered with an error' }], record: false },
   ]);
 });
 
@@ -574,7 +604,9 @@ describe('while md is being asked to add or to remove a member, which waits for 
   // Found on real kernels: nobody dropped the leg that held the I/O back, as the agent itself waited for md.
   test('the leg that holds the I/O back is dropped', () => {
     const planned = plan(facts({ array: degraded, legs: [leg('a'), silent, removing], reshaping: 'nqn-c' }));
-    expect(planned.actions).toContainEqual(expect.objectContaining({ kind: 'Drop', nqn: 'nqn-b', record: true }));
+    expect(planned.actions).toContainEqual(
+      expect.objectContaining({ kind: 'Drop', legs: [expect.objectContaining({ nqn: 'nqn-b' })], record: true }),
+    );
   });
 
   test('nothing else is removed or joins, and an array that is frozen for it stays so', () => {

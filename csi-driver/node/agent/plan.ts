@@ -131,16 +131,15 @@ function planRunning(facts: ConnectionFacts, array: MdArray): Plan {
   if (lost) return lost;
   const actions: Action[] = facts.linked ? [] : [{ kind: 'Link' }];
   const failing = facts.legs.filter((leg) => isFailing(leg, facts));
-  const droppable = failing.filter((leg) => !leg.recorded || survivors(facts, leg).length > 0);
+  const droppable = failing.filter((leg) => !leg.recorded || survivors(facts, [leg]).length > 0);
   // Also those that can't be dropped: the array waits for them. First of all, as a drop writes to the legs that stay.
   for (const leg of facts.legs) if (!droppable.includes(leg)) actions.push(...mend(leg, facts));
-  // One at a time: the next look decides with the record as it then stands. Those that hold I/O back come first, and of
-  // them the recorded ones: the others can be let go only when every leg of the record carries it.
+  // Those that hold I/O back come first, and of them the recorded ones: the others can be let go only when every leg of the
+  // record carries it. The next look decides with the record as it then stands.
   const held = droppable.filter((leg) => !isReleased(leg));
   const first = held.find((leg) => leg.recorded) ?? held[0] ?? droppable[0];
   if (first) {
-    const record = first.recorded && !mayGoUnrecorded(first, facts);
-    actions.push({ kind: 'Drop', nqn: first.nqn, record, reason: whyFailing(first, facts) });
+    actions.push(dropWith(first, droppable, facts));
   }
 
   const blocked = array.members.some((member) => member.state.has('blocked'));
@@ -156,6 +155,19 @@ function planRunning(facts: ConnectionFacts, array: MdArray): Plan {
     return { actions, phase: 'Waiting', message: `I/O waits: no in-sync leg answers (${names}); nothing is lost` };
   }
   return { actions, phase: 'Connected', message: connectedMessage(facts, failing) };
+}
+
+/**
+ * Given several legs that are to go, when another in-sync one works, then they go with one record. One by one, the record of the
+ * first would have to be written to those that are to go next, which do not answer.
+ */
+function dropWith(first: LegFacts, droppable: readonly LegFacts[], facts: ConnectionFacts): Action {
+  const isToRecord = (leg: LegFacts): boolean => leg.recorded && !mayGoUnrecorded(leg, facts);
+  const record = isToRecord(first);
+  const others = droppable.filter((leg) => leg !== first && leg.member && record && isToRecord(leg));
+  const together = [first, ...others];
+  const legs = survivors(facts, together).length > 0 ? together : [first];
+  return { kind: 'Drop', legs: legs.map((leg) => ({ nqn: leg.nqn, reason: whyFailing(leg, facts) })), record };
 }
 
 function connectedMessage(facts: ConnectionFacts, failing: readonly LegFacts[]): string {
@@ -222,11 +234,11 @@ function whyFailing(leg: LegFacts, facts: ConnectionFacts): string {
 }
 
 /** The other in-sync members that work: one of them must be left when a leg is dropped. */
-function survivors(facts: ConnectionFacts, dropped: LegFacts): LegFacts[] {
+function survivors(facts: ConnectionFacts, dropped: readonly LegFacts[]): LegFacts[] {
   const steadyMs = Math.min(STEADY_MS, facts.legTimeoutMs / 2);
   return facts.legs.filter(
     (leg) =>
-      leg !== dropped &&
+      !dropped.includes(leg) &&
       leg.recorded &&
       leg.member?.state.has('in_sync') === true &&
       !hasErred(leg.member) &&

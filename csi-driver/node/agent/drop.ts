@@ -1,0 +1,103 @@
+import type { ReplicatedVolume } from '../../../lib/api/index.ts';
+import { arrayName } from '../../../lib/api/names.ts';
+import { hasErred } from '../../../lib/host/md.ts';
+import { factsOf, isMember, record, type ExecuteContext } from './context.ts';
+import type { Action, DroppedLeg, LegFacts } from './facts.ts';
+import { stampWithout, stayingLegs, writeLegRecords } from './leg-records.ts';
+import { inBackground } from './legs.ts';
+
+type Dropped = DroppedLeg & { readonly leg: LegFacts };
+
+/**
+ * Drops legs: record first, then fail the members, open the valves so that their I/O ends, and let md go on. What is slow
+ * (the controller of a dead node) happens afterwards, with the writes already flowing.
+ */
+export async function drop(action: Extract<Action, { kind: 'Drop' }>, context: ExecuteContext): Promise<void> {
+  const { connection, memory, ports } = context;
+  const { md, clock } = ports;
+  const name = arrayName(connection.spec.volumeUid);
+  const dropped = action.legs.map((each) => ({ ...each, leg: factsOf(each.nqn, context) }));
+  const detectedMs = clock.now();
+  const volume = action.record ? await recordLoss(dropped, context) : context.volume;
+  const recordedAt = new Date(clock.now()).toISOString();
+  const members = dropped.filter(({ leg }) => leg.member !== undefined);
+  if (members.length > 0) {
+    const legs = dropped.map(({ leg }) => leg);
+    // Before md goes on without them, those that stay know that it does; an older record is known for one from then on.
+    const isUnrecorded = !action.record && legs.some((leg) => leg.recorded);
+    await writeLegRecords(context, stampWithout(legs, volume, isUnrecorded, context), stayingLegs(legs, context));
+    for (const { leg } of members) await letGo(name, leg, context);
+    await md.activate(name);
+  }
+  const releasedAt = new Date(clock.now()).toISOString();
+  for (const each of dropped) {
+    if (action.record && each.leg.member) {
+      const detectedAt = new Date(detectedMs - each.leg.quietMs).toISOString();
+      memory.lastDrop = { replica: each.leg.replica, detectedAt, recordedAt, releasedAt };
+    }
+    await finish(each, action.record, context);
+  }
+}
+
+async function recordLoss(dropped: readonly Dropped[], context: ExecuteContext): Promise<ReplicatedVolume> {
+  const { connection, ports } = context;
+  const at = new Date(ports.clock.now()).toISOString();
+  return await record(context, ({ inSync = [] }) => {
+    const lost = dropped.filter(({ leg }) => inSync.includes(leg.replica));
+    if (lost.length === 0) return undefined;
+    const names = lost.map(({ leg }) => leg.replica);
+    const entries = lost.map(({ leg, reason }) => {
+      const covered = leg.member ? { bootId: ports.bootId, nqn: leg.nqn } : {};
+      return [leg.replica, { epoch: connection.spec.epoch, at, reason, ...covered }] as const;
+    });
+    return { inSync: inSync.filter((name) => !names.includes(name)), outOfSync: Object.fromEntries(entries) };
+  });
+}
+
+/** md fails the member and waits for nothing of it any more. */
+async function letGo(array: string, leg: LegFacts, { ports: { md, valves } }: ExecuteContext): Promise<void> {
+  const { member, valve, controller, namespace } = leg;
+  if (!member) return;
+  if (!member.state.has('faulty')) await md.failMember(array, member.device);
+  if (valve) await valves.open(valve.name, controller?.state === 'live' ? namespace?.devNo : undefined);
+  await md.unblockMember(array, member.device);
+}
+
+async function finish({ leg, reason }: Dropped, recorded: boolean, context: ExecuteContext): Promise<void> {
+  const { memory, log, ports } = context;
+  const trace = memory.leg(leg.nqn);
+  askDrain(leg.nqn, context);
+  trace.sync = undefined;
+  const erred = leg.pathErred || (leg.member !== undefined && hasErred(leg.member));
+  if (erred) trace.holdOff(ports.clock.monotonicMs());
+  log.warn('leg dropped', { leg: leg.replica, reason, recorded });
+  context.event('Warning', 'LegDropped', `${leg.replica}: ${reason}`);
+  const { controller, nqn } = leg;
+  if (controller)
+    await inBackground({ kind: 'Drop', nqn }, context, () => ports.nvme.deleteController(controller.name));
+  const wasCopied = !leg.recorded && leg.member !== undefined && !leg.member.state.has('in_sync');
+  if (wasCopied && !erred) await recordBrokenCopy(leg, reason, context);
+}
+
+/**
+ * A leg that was away, came back, and is lost while it is brought up to date is away from now on. One that answers with errors
+ * each time is not: it has been no use since it was lost first. Nothing rests on it but when the replica is replaced.
+ */
+async function recordBrokenCopy({ replica }: LegFacts, reason: string, context: ExecuteContext): Promise<void> {
+  const at = new Date(context.ports.clock.now()).toISOString();
+  await record(context, ({ inSync = [], outOfSync, ...status }) => {
+    if (inSync.includes(replica) || !isMember(replica, status)) return undefined;
+    const entry = { epoch: context.connection.spec.epoch, ...outOfSync?.[replica], at, reason };
+    return { inSync, outOfSync: { [replica]: entry } };
+  }).catch((error: unknown) => {
+    context.log.warn('the end of a copy could not be recorded', { leg: replica, error: String(error) });
+  });
+}
+
+/** The request goes out with the status; the member stays in the array, as the witness, until it has been accepted. */
+export function askDrain(nqn: string, { connection, memory }: ExecuteContext): void {
+  const wanted = connection.spec.legs.find((leg) => leg.nqn === nqn);
+  if (!wanted) return;
+  memory.askDrain(wanted);
+  memory.leg(nqn).drainAsked = true;
+}
