@@ -13,6 +13,8 @@ import { WORLD_BEGAN_MS } from './scheduler.ts';
 /** One accepted write. */
 export interface Change<T extends KubeObject = KubeObject> extends Commit<T> {
   readonly kind: string;
+  /** Virtual time. */
+  readonly atMs: number;
 }
 
 export interface ApiServer {
@@ -28,6 +30,12 @@ export interface ApiServer {
   watch(kind: ResourceKind<KubeObject>, wake: (change: Change) => void): () => void;
   /** Called with each accepted write before anybody learns of it. */
   onCommit: (change: Change) => void;
+  /**
+   * etcd is restored from a backup: all objects are as they were at that time. No rule is asked, and nobody's `onCommit`; those who
+   * watch are told, as they would list again.
+   * @param bumped resource versions go on from where they were, instead of being given out once more
+   */
+  restore(toMs: number, bumped: boolean): void;
 }
 
 export function createApiServer(nowMs: () => number): ApiServer {
@@ -49,7 +57,7 @@ export function createApiServer(nowMs: () => number): ApiServer {
       nextVersion: () => String((version += 1)),
       nextUid: () => `${String((uids += 1)).padStart(8, '0')}-0000-4000-8000-000000000000`,
       onCommit: (commit) => {
-        const change: Change = { ...commit, kind: kind.kind };
+        const change: Change = { ...commit, kind: kind.kind, atMs: nowMs() };
         log.push(change);
         api.onCommit(change);
         for (const wake of wakes) wake(change);
@@ -82,6 +90,29 @@ export function createApiServer(nowMs: () => number): ApiServer {
       return () => wakes.delete(wake);
     },
     onCommit: () => undefined,
+    restore: (toMs, bumped) => {
+      let least = 0;
+      for (const [kind, log] of logs) {
+        const rows = tables.get(kind)?.rows as Map<string, KubeObject> | undefined;
+        const then = new Map<string, KubeObject>();
+        for (const { atMs, name, after } of log) {
+          if (atMs > toMs) break;
+          if (after === undefined) then.delete(name);
+          else then.set(name, after);
+        }
+        for (const name of new Set([...then.keys(), ...(rows?.keys() ?? [])])) {
+          const [before, after] = [rows?.get(name), then.get(name)];
+          least = Math.max(least, Number(after?.metadata.resourceVersion ?? 0));
+          if (before === after) continue;
+          if (after === undefined) rows?.delete(name);
+          else rows?.set(name, after);
+          const change: Change = { kind, name, before, after, atMs: nowMs() };
+          log.push(change);
+          for (const wake of watchers.get(kind) ?? []) wake(change);
+        }
+      }
+      if (!bumped) version = least;
+    },
   };
   return api;
 }

@@ -32,6 +32,8 @@ export interface KubeWorld {
   readonly api: ApiServer;
   readonly network: Network;
   readonly health: ApiHealth;
+  /** Told when a program has an answer to a request. */
+  readonly onAnswer?: (program: string, label: string) => void;
 }
 
 const TIMEOUT_MS = 10_000;
@@ -67,8 +69,10 @@ export function kubeFor(world: KubeWorld, program: ProgramHandle, place: string)
         const lost = health.lostAnswers > 0 && dice.oneIn(health.lostAnswers);
         if (lost || scheduler.now() + backMs > deadlineMs) return fail('Timeout', deadlineMs);
         scheduler.after(program, backMs, `${label} answered`, () => {
-          if (network.reachable(API, place)) settle();
-          else fail('Timeout', deadlineMs);
+          if (network.reachable(API, place)) {
+            world.onAnswer?.(program.name, label);
+            settle();
+          } else fail('Timeout', deadlineMs);
         });
       });
     });

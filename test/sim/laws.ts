@@ -22,6 +22,8 @@ export interface LawsOptions {
   /** Blocks that are written. */
   readonly blocks: readonly number[];
   readonly history: Operation[];
+  /** How long ago a client's agent last had an answer to a change of the record. */
+  readonly unrecordableMs: (client: string) => number;
 }
 
 /** Who writes: a client, under the epoch at which its user found the device. */
@@ -44,6 +46,9 @@ export interface Laws {
   onPowerLoss(machine: string): void;
   /** A client is about to use an array that it has started. */
   onArrayStart(): void;
+  /** The API server forgets: until a client has the volume under a later epoch than ever, the record says nothing of the truth. */
+  onRestore(restore: () => void): void;
+  wasRestored(): boolean;
   /** A storage agent has changed its machine. */
   onStorageEffect(machine: string, label: string): void;
   broken(law: string, message: string): void;
@@ -60,7 +65,7 @@ const kindOfChange: Readonly<Record<string, ApiWrite['kind']>> = {
 };
 
 export function createLaws(options: LawsOptions): Laws {
-  const { api, storage, nowMs, blocks, history } = options;
+  const { api, storage, nowMs, blocks, history, unrecordableMs } = options;
   let violation: Violation | undefined;
   let value = 0;
   const acknowledged = new Map<number, number>();
@@ -72,6 +77,18 @@ export function createLaws(options: LawsOptions): Laws {
    * filled anew; a start may take them for the truth.
    */
   const damaged = new Set<string>();
+  /** Replicas of the in-sync set that lack writes since a client went on without a record, as the volume's policy lets it. */
+  const unrecorded = new Set<string>();
+  /** The highest epoch of before the API server was restored, as long as that matters. */
+  let forgottenEpoch: number | undefined;
+  let restored = false;
+  /** A forced start: clients of these epochs, and what they are told, are of a history that is over. */
+  let forced: { readonly epoch: number; readonly atMs: number; readonly writers: ReadonlySet<string> } | undefined;
+  /** The record under which a person has accepted the loss. */
+  let accepted = -1;
+  let lastAckMs = 0;
+  /** A forced start of which nobody has made use is forgotten with the API server: both histories are as good. */
+  let isOpen = false;
   /** By replica, whether its volume was ever seen on its machine. */
   const born = new Set<string>();
 
@@ -106,17 +123,27 @@ export function createLaws(options: LawsOptions): Laws {
   const inSyncNow = (): readonly string[] =>
     [...api.volumes.rows.values()].flatMap(({ status }) => status?.inSync ?? []);
 
+  const isAbandoned = ({ epoch }: Session): boolean => forced !== undefined && epoch <= forced.epoch;
+
   const isGranted = ({ client, volume, epoch }: Session, what: string): void => {
+    if (forgottenEpoch !== undefined) return;
     const attachment = volumeOf(volume)?.status?.attachment;
     if (attachment?.node === client && attachment.epoch === epoch && attachment.hostNqn === hostNqn(client)) return;
     const message = `${what} under epoch ${epoch}, and the record says ${attachment?.node || 'nobody'} has epoch ${attachment?.epoch}`;
     broken('a fenced client never acknowledges', message);
   };
 
+  /** Whether a client may let a write count that a replica of the record lacks: it could not tell the API server for so long. */
+  const mayContinue = ({ client, volume }: Session): boolean => {
+    const seconds = /^Continue after (\d+)s$/.exec(volumeOf(volume)?.spec.healing.onControlPlaneLoss ?? '')?.[1];
+    return seconds !== undefined && unrecordableMs(client) >= 1000 * Number(seconds);
+  };
+
   /** What was acknowledged of a block counts no longer: it holds now what one of these replicas has. */
   const forgive = (block: number, replicas: readonly string[]): void => {
     const candidates = new Set(replicas.map((name) => heldBy(name, block)));
-    acknowledged.set(block, flushed.get(block) ?? 0);
+    const least = Math.max(0, Math.min(...candidates));
+    for (const known of [acknowledged, flushed]) known.set(block, Math.min(known.get(block) ?? 0, least));
     const nowIs = nowMs();
     const kept = history.filter((operation) => {
       if (operation.block !== block || operation.completedMs === undefined) return true;
@@ -132,7 +159,42 @@ export function createLaws(options: LawsOptions): Laws {
     );
   };
 
+  /** A person has given up what this replica lacks. */
+  const onForced = (name: string, epoch: number): void => {
+    for (const block of acknowledged.keys()) forgive(block, [name]);
+    forced = { epoch, atMs: nowMs(), writers: new Set(history.map(({ client }) => client)) };
+    damaged.clear();
+    unrecorded.clear();
+  };
+
+  /** The history without what clients of a lineage that is over did after its end. */
+  const counted = (operation: Operation): Operation[] => {
+    if (forced === undefined || !forced.writers.has(operation.client)) return [operation];
+    const { atMs } = forced;
+    if (operation.invokedMs > atMs) return [];
+    if (operation.completedMs !== undefined && operation.completedMs <= atMs) return [operation];
+    if (operation.kind === 'read') return [];
+    return [{ ...operation, completedMs: undefined, goneMs: Math.min(atMs, operation.goneMs ?? atMs) }];
+  };
+
   const volumeChanged = (before: ReplicatedVolume | undefined, after: ReplicatedVolume | undefined): void => {
+    const { status: old = {} } = before ?? {};
+    const { status: now = {} } = after ?? {};
+    const isAsked = JSON.stringify(after?.spec.forceStart) !== JSON.stringify(before?.spec.forceStart);
+    if (isAsked) accepted = now.recordGeneration ?? 0;
+    if ((now.lineage ?? 1) > (old.lineage ?? 1)) {
+      if (forgottenEpoch === undefined && accepted !== (old.recordGeneration ?? 0))
+        broken(
+          'a person decides',
+          `a start is forced that was asked for when the record was ${accepted}, and it is ${old.recordGeneration} by now`,
+        );
+      onForced(now.inSync?.[0] ?? '', old.attachment?.epoch ?? 0);
+    }
+    if (now.attachment?.node && now.attachment.epoch > (forgottenEpoch ?? Infinity)) forgottenEpoch = undefined;
+    compareSets(before, after);
+  };
+
+  const compareSets = (before: ReplicatedVolume | undefined, after: ReplicatedVolume | undefined): void => {
     const was = before?.status?.inSync ?? [];
     const is = after?.status?.inSync ?? [];
     if (was !== is && was.length > 0) {
@@ -144,7 +206,9 @@ export function createLaws(options: LawsOptions): Laws {
           broken('in sync means proven', `${name} joins the in-sync set: ${volatile.join('; ')}`);
       }
     }
-    for (const name of damaged) if (!is.includes(name)) damaged.delete(name);
+    for (const lacks of [damaged, unrecorded]) {
+      for (const name of lacks) if (!is.includes(name)) lacks.delete(name);
+    }
     const [old, now] = [before?.status?.attachment, after?.status?.attachment];
     if (old !== undefined && now !== undefined && now.epoch > old.epoch) entomb();
   };
@@ -160,6 +224,8 @@ export function createLaws(options: LawsOptions): Laws {
 
   const replicaChanged = (after: VolumeReplica | undefined): void => {
     if (after === undefined || after.status?.fencedEpoch !== after.spec.epoch) return;
+    // What an object of a backup says of its storage node is not what the storage node says.
+    if (forgottenEpoch !== undefined) return;
     const { hostNqn: host } = after.spec;
     const uid = after.metadata.uid ?? '';
     for (const each of storage.get(after.spec.storageNode)?.exports() ?? []) {
@@ -181,7 +247,9 @@ export function createLaws(options: LawsOptions): Laws {
       const kind = kindOfChange[change.kind];
       if (kind === undefined) return;
       try {
-        checkLaws({ kind, before: change.before, after: change.after } as unknown as ApiWrite, api);
+        // People write the record as it has to be, whatever it was.
+        if (forgottenEpoch === undefined)
+          checkLaws({ kind, before: change.before, after: change.after } as unknown as ApiWrite, api);
       } catch (error) {
         if (!(error instanceof LawBroken)) throw error;
         broken('the record', error.message);
@@ -192,14 +260,18 @@ export function createLaws(options: LawsOptions): Laws {
       if (kind === 'replica') replicaChanged(change.after as VolumeReplica | undefined);
     },
     onAcknowledge: (session, { block, value, writer, isDurable }) => {
+      if (isAbandoned(session)) return;
+      lastAckMs = nowMs();
       isGranted(session, `${writer} on ${session.client} is told that ${value} is written`);
       const { inSync = [] } = volumeOf(session.volume)?.status ?? {};
       acknowledged.set(block, Math.max(value, acknowledged.get(block) ?? 0));
       if (isDurable) flushed.set(block, Math.max(value, flushed.get(block) ?? 0));
+      if (forgottenEpoch !== undefined) return;
       for (const replica of inSync) {
         const held = isDurable ? durableOn(replica, block) : heldBy(replica, block);
-        const isExcused = !isDurable && damaged.has(replica);
-        if (held < value && !isExcused) {
+        if (held >= value || (!isDurable && damaged.has(replica)) || unrecorded.has(replica)) continue;
+        if (mayContinue(session)) unrecorded.add(replica);
+        else {
           const message = `${value} in block ${block} is acknowledged, the in-sync set is ${inSync.join(', ')}, and ${replica} holds ${held}`;
           broken('record before acknowledge', message);
         }
@@ -209,33 +281,45 @@ export function createLaws(options: LawsOptions): Laws {
     onFlush: (session, writer) => {
       const asked = new Map(acknowledged);
       return () => {
+        if (isAbandoned(session)) return;
         isGranted(session, `${writer} on ${session.client} is told that all is flushed`);
         for (const [block, value] of asked) flushed.set(block, Math.max(value, flushed.get(block) ?? 0));
         const { inSync = [] } = volumeOf(session.volume)?.status ?? {};
-        for (const replica of inSync) {
-          const missing = unflushed(replica, asked);
-          if (missing.length > 0)
-            broken('record before acknowledge', `a flush is acknowledged, and of ${replica} ${missing.join('; ')}`);
+        for (const replica of forgottenEpoch === undefined ? inSync : []) {
+          const missing = unrecorded.has(replica) ? [] : unflushed(replica, asked);
+          if (missing.length === 0) continue;
+          if (mayContinue(session)) unrecorded.add(replica);
+          else broken('record before acknowledge', `a flush is acknowledged, and of ${replica} ${missing.join('; ')}`);
         }
       };
     },
     onPowerLoss: (machine) => {
-      for (const name of inSyncNow()) {
+      for (const name of forgottenEpoch === undefined ? inSyncNow() : []) {
         if (api.replicas.rows.get(name)?.spec.storageNode !== machine) continue;
         damaged.add(name);
-        const missing = unflushed(name, flushed);
+        const missing = unrecorded.has(name) ? [] : unflushed(name, flushed);
         if (missing.length > 0)
           broken('what was flushed survives', `${machine} lost its power, and of ${name} ${missing.join('; ')}`);
       }
     },
     onArrayStart: () => {
       const inSync = inSyncNow();
-      if (!inSync.some((name) => damaged.has(name))) return;
+      const lacks = inSync.filter((name) => damaged.has(name) || unrecorded.has(name));
       for (const [block, value] of acknowledged) {
-        if (inSync.some((name) => damaged.has(name) && heldBy(name, block) < value)) forgive(block, inSync);
+        if (lacks.some((name) => heldBy(name, block) < value)) forgive(block, inSync);
       }
       damaged.clear();
+      unrecorded.clear();
     },
+    onRestore: (restore) => {
+      restored = true;
+      const epochs = (): number[] => [...api.volumes.rows.values()].map(({ status }) => status?.attachment?.epoch ?? 0);
+      forgottenEpoch = Math.max(0, forgottenEpoch ?? 0, ...epochs());
+      born.clear();
+      isOpen ||= forced !== undefined && lastAckMs <= forced.atMs;
+      restore();
+    },
+    wasRestored: () => restored,
     onStorageEffect: (machine, label) => {
       const kernel = storage.get(machine);
       const there = new Set(kernel?.replicas());
@@ -273,10 +357,12 @@ export function createLaws(options: LawsOptions): Laws {
           );
         }
       }
-      const done = history.filter(({ kind, completedMs }) => kind === 'write' || completedMs !== undefined);
+      const done = history
+        .flatMap(counted)
+        .filter(({ kind, completedMs }) => kind === 'write' || completedMs !== undefined);
       const reads = first === undefined ? [] : readsOf(first.values, first.name, atMs, atMs);
       const found = checkHistory([...done, ...reads.filter(({ block }) => blocks.includes(block))]);
-      if (found.length > 0) broken('acknowledged writes are never lost', explainAll(found));
+      if (found.length > 0 && !isOpen) broken('acknowledged writes are never lost', explainAll(found));
     },
   };
 }

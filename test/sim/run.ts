@@ -1,7 +1,7 @@
 /** Runs a schedule: the faults in their time, then everything is healed, and the world must come to rest as it should be. */
 import type { Violation } from './laws.ts';
 import { API } from './network.ts';
-import type { Schedule, Step } from './schedule.ts';
+import type { Schedule, Shape, Step } from './schedule.ts';
 import type { Trace, World, WorldOptions } from './world.ts';
 import { createWorld } from './world.ts';
 
@@ -16,6 +16,9 @@ export interface Outcome {
 /** Time that the world is given to become healthy once all faults have ended, and to let go of everything. */
 const PATIENCE_MS = 150_000;
 const LOOK_MS = 500;
+const API_RESTART_MS = 1000;
+/** Programs that have just been started have reported by then. */
+const SETTLED_MS = 3000;
 
 /** @param prepare called with the world before anything happens in it */
 export async function runSchedule(
@@ -28,17 +31,34 @@ export async function runSchedule(
   prepare(world);
   const { scheduler, laws, history } = world;
   const isBroken = (): boolean => laws.violation() !== undefined;
-  for (const step of schedule.steps) {
+  const isLate = (step: Step): boolean => step.atMs >= schedule.healMs;
+  for (const step of schedule.steps.filter((each) => !isLate(each))) {
     scheduler.after(undefined, step.atMs, 'step', () => apply(world, step, options.trace));
   }
   await scheduler.run(schedule.healMs, isBroken);
   if (!isBroken()) {
     options.trace?.(scheduler.now(), 'world', 'all faults end');
     healAll(world);
+    if (isContinuing(schedule.shape)) world.admin.recoverWhenAsked();
+    await afterwards(world, schedule.steps.filter(isLate), options.trace);
     await comesToRest(world, schedule);
   }
   const acknowledged = history.filter(({ kind, completedMs }) => kind === 'write' && completedMs !== undefined).length;
   return { violation: laws.violation(), events: scheduler.events(), virtualMs: scheduler.now(), acknowledged };
+}
+
+/** Whether a client may go on without a record, so that a person may have to recover. */
+const isContinuing = ({ onControlPlaneLoss = '' }: Shape): boolean => onControlPlaneLoss.startsWith('Continue');
+
+/** What is done to a world in which every machine and every program is up. */
+async function afterwards(world: World, steps: readonly Step[], trace: Trace | undefined): Promise<void> {
+  const { scheduler, services } = world;
+  if (steps.length === 0) return;
+  const areUp = (): boolean => [...services.values()].every((service) => service.handle().alive);
+  while (!areUp()) await scheduler.run(scheduler.now() + LOOK_MS);
+  await scheduler.run(scheduler.now() + SETTLED_MS);
+  for (const step of steps) apply(world, step, trace);
+  await scheduler.run(scheduler.now() + SETTLED_MS);
 }
 
 function apply(world: World, step: Step, trace: Trace | undefined): void {
@@ -85,6 +105,15 @@ function apply(world: World, step: Step, trace: Trace | undefined): void {
     case 'move':
       world.user.move(step.to, step.orderly);
       return;
+    case 'restore':
+      Object.assign(health, { down: true });
+      later(API_RESTART_MS, () => Object.assign(health, { down: false }));
+      world.laws.onRestore(() => world.api.restore(scheduler.now() - step.backMs, step.bumped));
+      world.admin.recoverWhenAsked();
+      return;
+    case 'force':
+      world.admin.force(step.forMs);
+      return;
   }
 }
 
@@ -114,13 +143,15 @@ function healAll(world: World): void {
 
 /** After any schedule the volume heals, can be written, and in the end nothing is left of what isn't needed. */
 async function comesToRest(world: World, { shape, restsOn = 'c1' }: Schedule): Promise<void> {
-  const { scheduler, laws, user } = world;
+  const { scheduler, laws, user, admin } = world;
+  const mayComeApart = isContinuing(shape);
   const until = async (what: string, whatNot: () => string | undefined): Promise<boolean> => {
     const endMs = scheduler.now() + PATIENCE_MS;
     while (scheduler.now() < endMs) {
       await scheduler.run(scheduler.now() + LOOK_MS, () => laws.violation() !== undefined);
       if (laws.violation() !== undefined) return false;
       if (whatNot() === undefined) return true;
+      if (mayComeApart && admin.isUndecided()) return false;
     }
     laws.broken(what, `${PATIENCE_MS / 1000} s after all faults have ended: ${whatNot()}`);
     return false;
@@ -169,12 +200,13 @@ function clientLeftovers({ clients }: World): string | undefined {
   return undefined;
 }
 
-function storageLeftovers({ storage, api }: World): string | undefined {
+function storageLeftovers({ storage, api, laws }: World): string | undefined {
   for (const [machine, kernel] of storage) {
     const known = [...api.replicas.rows.values()].filter(({ spec }) => spec.storageNode === machine);
     const uids = new Set(known.map(({ metadata }) => metadata.uid));
     const strangers = kernel.replicas().filter((uid) => !uids.has(uid));
-    if (strangers.length > 0) return `${machine} still has the volumes of ${strangers.join()}`;
+    // What was made after the backup, and is no part of the last record, is for a person to take away.
+    if (strangers.length > 0 && !laws.wasRestored()) return `${machine} still has the volumes of ${strangers.join()}`;
     const open = kernel.exports().filter(({ nqn }) => ![...uids].some((uid) => uid !== undefined && nqn.includes(uid)));
     if (open.length > 0) return `${machine} still exports ${open.map(({ nqn }) => nqn).join()}`;
     const held = kernel.exports().filter(({ controllers }) => controllers.length > 0);
@@ -209,5 +241,9 @@ export function describe(step: Step): string {
       return `disks of ${step.machine}: ${step.health} for ${step.forMs} ms`;
     case 'move':
       return `the volume is wanted ${step.to === '' ? 'nowhere' : `on ${step.to}`}${step.orderly ? '' : ', at once'}`;
+    case 'restore':
+      return `${API}: restored from a backup of ${step.backMs} ms ago${step.bumped ? '' : ', versions begin anew'}`;
+    case 'force':
+      return `for ${step.forMs} ms a person would force a start`;
   }
 }

@@ -9,6 +9,10 @@ export interface Shape {
   readonly clients: number;
   readonly legTimeout: string;
   readonly replicaTimeout: string;
+  /** Missing: Wait. */
+  readonly onControlPlaneLoss?: string;
+  /** Missing: Report. */
+  readonly onSlowLeg?: string;
   /** Candidates for the lead. One alone holds no election. */
   readonly operators: number;
   /** Lease of the nodes; the operator renews its own ten times as often. */
@@ -45,6 +49,10 @@ export type Step = { readonly atMs: number } &
     | { readonly kind: 'disk'; readonly machine: string; readonly health: DiskHealth; readonly forMs: number }
     /** Somebody wants the volume there (nowhere: ''); orderly: its user is stopped first. */
     | { readonly kind: 'move'; readonly to: string; readonly orderly: boolean }
+    /** The API server is restored from a backup that is so old. All machines and programs are up by then, and a person recovers. */
+    | { readonly kind: 'restore'; readonly backMs: number; readonly bumped: boolean }
+    /** For so long a person is ready to give up what only replicas out of reach hold. */
+    | { readonly kind: 'force'; readonly forMs: number }
   );
 
 export interface Schedule {
@@ -101,8 +109,55 @@ function varied(plain: Schedule): Schedule {
     volatileCache,
     flushOneIn: volatileCache ? dice.pick([0, 4, 12]) : 0,
     mode: dice.pick(['block', 'block', 'mount']),
+    onControlPlaneLoss: dice.pick(['Wait', 'Wait', 'Wait', 'Continue after 2s']),
+    onSlowLeg: dice.pick(['Report', 'Report', 'Drop after 2s']),
   };
-  return { ...plain, shape };
+  const storage = storageNames(shape.storageNodes);
+  const machines = [...storage, ...clientNames(shape.clients)];
+  const steps = [...plain.steps];
+  const atMs = dice.integer(plain.healMs);
+  const forMs = dice.pick([400, 5000, 12_000]);
+  if (dice.oneIn(4)) steps.push({ kind: 'disk', atMs, machine: dice.pick(storage), health: 'slow', forMs });
+  if (volatileCache && dice.oneIn(3)) steps.push({ kind: 'power', atMs, machines, offMs: 400 });
+  if (shape.onControlPlaneLoss !== 'Wait') steps.push(...unrecordable(dice, atMs, storage));
+  const isForced = dice.oneIn(8);
+  if (isForced) steps.push(...forced(dice, atMs, storage));
+  const healMs = isForced ? Math.max(plain.healMs, 26_000) : plain.healMs;
+  const inTime = steps.filter((each) => each.atMs < healMs).sort((a, b) => a.atMs - b.atMs);
+  if (dice.oneIn(8)) {
+    const backMs = dice.pick([500, 3000, 8000, 15_000]);
+    inTime.push({ kind: 'restore', atMs: healMs, backMs: Math.min(backMs, healMs), bumped: dice.oneIn(2) });
+  }
+  return { ...plain, shape, steps: inTime, healMs };
+}
+
+/** A leg is dropped, comes back, and then everything else goes: a person decides to go on with it. */
+function forced(dice: Dice, fromMs: number, storage: readonly string[]): Step[] {
+  const atMs = fromMs % 4000;
+  // Which ones have replicas is the operator's choice, and it likes the first.
+  const left = dice.pick(storage.slice(0, 2));
+  const rest = storage.filter((machine) => machine !== left);
+  const alone: Step = { kind: 'power', atMs: atMs + 5500, machines: [...rest, 'c1'], offMs: 14_000 };
+  return [
+    { kind: 'cut', atMs, from: left, to: 'c1', both: true, forMs: 8000 },
+    ...(rest.length === 0 ? [] : [alone]),
+    { kind: 'force', atMs: atMs + 6000, forMs: 14_000 },
+  ];
+}
+
+/** A leg goes while the client can't tell the API server, and then maybe the client, too. */
+function unrecordable(dice: Dice, atMs: number, storage: readonly string[]): Step[] {
+  const forMs = 12_000;
+  const machine = dice.pick(storage);
+  return [
+    dice.oneIn(2)
+      ? { kind: 'cut', atMs, from: 'c1', to: 'api', both: true, forMs }
+      : { kind: 'api', atMs, what: dice.pick(['down', 'lost-answers', 'slow']), forMs },
+    dice.oneIn(2)
+      ? { kind: 'cut', atMs: atMs + 100, from: machine, to: 'c1', both: true, forMs }
+      : { kind: 'power', atMs: atMs + 100, machines: [machine], offMs: forMs },
+    ...(dice.oneIn(2) ? [{ kind: 'power', atMs: atMs + 8000, machines: ['c1'], offMs: 1500 } as const] : []),
+  ];
 }
 
 function step(dice: Dice, shape: Shape, healMs: number): Step {

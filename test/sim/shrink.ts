@@ -46,6 +46,8 @@ function simpler(step: Step): readonly Step[] {
     case 'api':
     case 'disk':
     case 'move':
+    case 'restore':
+    case 'force':
       return [];
   }
 }

@@ -9,6 +9,8 @@ import type { Logger } from '../../lib/log.ts';
 import { runVolumeController } from '../../operator/volume/controller.ts';
 import type { ReplicatedVolume } from '../../operator/volume/model.ts';
 import type { Operation } from '../history/history.ts';
+import type { Admin } from './admin.ts';
+import { startAdmin } from './admin.ts';
 import type { ApiServer, Change } from './api.ts';
 import { createApiServer } from './api.ts';
 import type { ControllerDriver, NodeDriver } from './csi.ts';
@@ -38,8 +40,8 @@ export const VOLUME = 'pg';
 const NAMESPACE = 'holdfast-system';
 const WITNESS = 'holdfast-operator';
 /** The simulated bitmaps have 48 chunks of 64 KiB at most. */
-const CHUNK_BYTES = 64 * 1024;
-const CAPACITY_BYTES = 48 * CHUNK_BYTES;
+const MIB = 2 ** 20;
+const CAPACITY_BYTES = 3 * MIB;
 const BLOCK_BYTES = 4096;
 const POOL_BYTES = 2 ** 30;
 /** Two in one chunk of the bitmap, the others in chunks of their own: enough that some are not written for a while. */
@@ -52,6 +54,7 @@ export interface World {
   readonly health: ApiHealth;
   readonly laws: Laws;
   readonly user: User;
+  readonly admin: Admin;
   readonly storage: ReadonlyMap<string, StorageKernel>;
   readonly clients: ReadonlyMap<string, ClientKernel>;
   readonly services: ReadonlyMap<string, Service>;
@@ -80,14 +83,19 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
   const { trace, mutation = {} } = options;
   const dice = options.dice ?? createDice(seed, 2);
   const blocks = options.blocksInTurn ?? BLOCKS;
-  const smallest = Math.ceil(((Math.max(...blocks) + 1) * BLOCK_BYTES) / CHUNK_BYTES) * CHUNK_BYTES;
+  const smallest = Math.ceil(((Math.max(...blocks) + 1) * BLOCK_BYTES) / MIB) * MIB;
   const capacityBytes = options.blocksInTurn === undefined ? CAPACITY_BYTES : smallest;
   const scheduler = createScheduler(dice);
   const network = createNetwork(dice);
   const api = createApiServer(() => scheduler.now());
   const health: ApiHealth = { down: false, slowness: 1, watchLagMs: 0, lostAnswers: 0 };
   const history: Operation[] = [];
-  const kubeWorld = { scheduler, api, network, health };
+  /** By client, when its agent last had an answer to a change of a record. */
+  const recordedMs = new Map<string, number>();
+  const onAnswer = (program: string, label: string): void => {
+    if (label.startsWith(`${program} patch ReplicatedVolume`)) recordedMs.set(program, scheduler.now());
+  };
+  const kubeWorld = { scheduler, api, network, health, onAnswer };
   const onArrayStart = (): void => laws.onArrayStart();
   const kernelWorld = { ...scheduler, fraction: () => dice.fraction(), network, onArrayStart };
 
@@ -117,7 +125,14 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
     clientNames(shape.clients).map((machine) => [machine, createClientKernel({ machine, world: kernelWorld })]),
   );
 
-  const laws = createLaws({ api, storage, nowMs: () => scheduler.now(), blocks, history });
+  const laws = createLaws({
+    api,
+    storage,
+    nowMs: () => scheduler.now(),
+    blocks,
+    history,
+    unrecordableMs: (client) => scheduler.now() - (recordedMs.get(agentOf(client)) ?? 0),
+  });
   api.onCommit = (change) => {
     laws.onCommit(change);
     if (trace !== undefined) tellChange(change, (what) => trace(scheduler.now(), 'record', what));
@@ -238,8 +253,8 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
       healing: {
         replicaTimeout: shape.replicaTimeout,
         legTimeout: shape.legTimeout,
-        onControlPlaneLoss: 'Wait',
-        onSlowLeg: 'Report',
+        onControlPlaneLoss: shape.onControlPlaneLoss ?? 'Wait',
+        onSlowLeg: shape.onSlowLeg ?? 'Report',
         paused: false,
       },
       provisioning: 'Thin',
@@ -265,6 +280,14 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
     say: (what) => trace?.(scheduler.now(), 'kubernetes', what),
   });
 
+  const admin = startAdmin({
+    scheduler,
+    kubeOf: (handle) => kubeFor(kubeWorld, handle, CONTROL),
+    namespace: NAMESPACE,
+    volume: VOLUME,
+    say: (what) => trace?.(scheduler.now(), 'admin', what),
+  });
+
   const machine = (name: string): StorageKernel | ClientKernel => {
     const found = storage.get(name) ?? clients.get(name);
     if (found === undefined) throw new Error(`there is no machine ${name}`);
@@ -277,6 +300,7 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
     health,
     laws,
     user,
+    admin,
     storage,
     clients,
     services,

@@ -105,11 +105,9 @@ export function createTable<T extends KubeObject>(options: TableOptions<T>): Tab
         status?: object;
       };
       insistOn(before, metadata ?? {});
-      const finalizers = metadata?.finalizers;
+      const { finalizers, annotations } = metadata ?? {};
       const wanted =
-        subresource === 'status'
-          ? { status: rest.status }
-          : { ...(finalizers === undefined ? {} : { metadata: { finalizers } }), spec: rest.spec };
+        subresource === 'status' ? { status: rest.status } : { metadata: { finalizers, annotations }, spec: rest.spec };
       return change(before, mergePatch(before, wanted) as T);
     },
     applyStatus: (name, status) => {

@@ -70,6 +70,9 @@ export class Content {
   }
 }
 
+/** A disk that is slow takes up to this long for each request, and serves one at a time. */
+const SLOW_MS = 3000;
+
 interface Waiting {
   readonly content: Content;
   readonly request: Request;
@@ -102,7 +105,8 @@ export class Disk {
   private serve(): void {
     if (this.busy || this.queue.length === 0 || this.health === 'hangs') return;
     this.busy = true;
-    this.world.after(this.boot, 0.05 + 0.2 * this.world.fraction(), 'disk', () => {
+    const ms = this.health === 'slow' ? SLOW_MS * this.world.fraction() : 0.05 + 0.2 * this.world.fraction();
+    this.world.after(this.boot, ms, 'disk', () => {
       this.busy = false;
       // A disk that has begun to hang keeps the request that it was working on.
       if (this.health === 'hangs') return;

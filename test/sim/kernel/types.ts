@@ -32,11 +32,11 @@ export interface Network {
 }
 
 /**
- * How the disks of a storage machine answer: at once; with an error (a path error to the client, which its valve holds); with
+ * How the disks of a storage machine answer: at once; after a while each; with an error (a path error to the client, which its valve holds); with
  * an error that is the medium's (bad sectors, or writes that find no room: it goes through the valve to md); or not at all
  * until they are well.
  */
-export type DiskHealth = 'well' | 'errors' | 'bad sectors' | 'full' | 'full bitmap' | 'hangs';
+export type DiskHealth = 'well' | 'slow' | 'errors' | 'bad sectors' | 'full' | 'full bitmap' | 'hangs';
 
 export interface StorageKernelOptions {
   readonly machine: string;

@@ -1,0 +1,86 @@
+/** The person who looks after Holdfast, with the real commands: a forced start, and `holdfast recover`. */
+import type { Context } from '../../cli/context.ts';
+import { forceStart } from '../../cli/force-start.ts';
+import { recover } from '../../cli/recover/recover.ts';
+import { describeError } from '../../lib/describe-error.ts';
+import { kinds } from '../../lib/kube/client.ts';
+import type { Kube } from '../../lib/kube/kube.ts';
+import type { ProgramHandle, Scheduler } from './scheduler.ts';
+import { WORLD_BEGAN_MS } from './scheduler.ts';
+
+export interface Admin {
+  /** From now on runs `holdfast recover --apply` whenever the storage nodes know more of a volume than the API server does. */
+  recoverWhenAsked(): void;
+  /** `recover` has found two histories that a policy of the volume let come apart, and nobody may choose but a person. */
+  isUndecided(): boolean;
+  /** For so long looks for a volume that waits for replicas out of reach, and then gives their writes up. */
+  force(forMs: number): void;
+}
+
+export interface AdminOptions {
+  readonly scheduler: Scheduler;
+  readonly kubeOf: (handle: ProgramHandle) => Kube;
+  readonly namespace: string;
+  readonly volume: string;
+  readonly say: (what: string) => void;
+}
+
+const LOOK_MS = 1000;
+
+export function startAdmin({ scheduler, kubeOf, namespace, volume: name, say }: AdminOptions): Admin {
+  const handle: ProgramHandle = { name: 'admin', alive: true };
+  const kube = kubeOf(handle);
+  const context: Context = {
+    volumes: kube.resource(kinds.replicatedVolumes),
+    replicas: kube.resource(kinds.volumeReplicas),
+    connections: kube.resource(kinds.volumeConnections),
+    storageNodes: kube.resource(kinds.storageNodes),
+    leases: kube.resource(kinds.leases, namespace),
+    nowMs: () => WORLD_BEGAN_MS + scheduler.now(),
+    out: (text) => {
+      isUndecided ||= text.includes('two histories contradict each other');
+      say(text.trim());
+    },
+    paint: (text) => text,
+  };
+  let recovers = false;
+  let isUndecided = false;
+
+  /** Looks again and again, until there is nothing more to do; what fails is done again. */
+  const look = async (work: () => Promise<boolean>): Promise<void> => {
+    for (;;) {
+      try {
+        if (await work()) return;
+      } catch (error) {
+        say(describeError(error));
+      }
+      await scheduler.timer(handle, LOOK_MS, 'the admin looks');
+    }
+  };
+  const recoverOnce = async (): Promise<boolean> => {
+    const volume = await context.volumes.get(name);
+    if (volume?.status?.message?.includes('HF200') !== true) return false;
+    await recover(context, { volume: undefined, without: [], apply: true, json: false });
+    return false;
+  };
+  const forceOnce = async (): Promise<boolean> => {
+    const { status, spec } = (await context.volumes.get(name)) ?? {};
+    const [replica] = Object.keys(status?.outOfSync ?? {}).filter((each) => !status?.inSync?.includes(each));
+    const isAsked = (spec?.forceStart?.lineage ?? 0) > (status?.lineage ?? 1);
+    if (status?.phase !== 'Waiting' || replica === undefined || isAsked) return false;
+    await forceStart(context, name, { replica, acceptDataLoss: true, json: false });
+    return true;
+  };
+
+  return {
+    recoverWhenAsked: () => {
+      if (!recovers) void look(recoverOnce);
+      recovers = true;
+    },
+    isUndecided: () => isUndecided,
+    force: (forMs) => {
+      const endMs = scheduler.now() + forMs;
+      void look(async () => scheduler.now() >= endMs || (await forceOnce()));
+    },
+  };
+}
