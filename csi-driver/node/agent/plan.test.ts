@@ -353,6 +353,17 @@ describe('releasing', () => {
     expect(plan(facts({ releasing: true, legs: [old, fresh] })).actions).toEqual([{ kind: 'Fence' }]);
   });
 
+  // Found by the simulation: the source of the copy was gone for ever, and nobody recorded the leg that had it all.
+  test('records a leg that has come in sync, as another one may be gone for which I/O waits', () => {
+    const gone = absent('a', { desired: false, member: member('dm-a', 0, 'in_sync') });
+    const fresh = leg('a', { nqn: 'nqn-a2', member: undefined, valve: undefined, busy: true });
+    const legs = [gone, fresh, leg('b', { recorded: false })];
+    expect(plan(facts({ releasing: true, mountPoints: ['/mnt'], legs })).actions).toContainEqual({
+      kind: 'RecordJoined',
+      nqn: 'nqn-b',
+    });
+  });
+
   test('waits for md to stop the array, unless the epoch is lost meanwhile', () => {
     expect(plan(facts({ releasing: true, stopping: true })).actions).toEqual([]);
     expect(plan(facts({ releasing: true, stopping: true, grant: 'Lost' })).actions).toEqual([{ kind: 'Fence' }]);

@@ -28,7 +28,15 @@ function planFence(facts: ConnectionFacts): Plan {
 }
 
 /** What lets I/O that waits in the kernel come to an end. */
-const KEEPS_GOING = new Set<Action['kind']>(['Drop', 'MarkActive', 'Connect', 'SwapValve', 'ReinstatePath', 'Fence']);
+const KEEPS_GOING = new Set<Action['kind']>([
+  'Drop',
+  'MarkActive',
+  'RecordJoined',
+  'Connect',
+  'SwapValve',
+  'ReinstatePath',
+  'Fence',
+]);
 
 /** Given the connection is being deleted, when nobody has the device mounted, then stop in order and say so. */
 function planRelease(facts: ConnectionFacts): Plan {
