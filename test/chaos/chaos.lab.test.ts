@@ -1,10 +1,8 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
-import type { Lab } from '../lab/lab.ts';
-import type { System } from '../system/system.ts';
 import { runRound } from './round.ts';
-import type { Fault, Round, Step } from './schedule.ts';
-import { prepareStage } from './stage.ts';
-import { createWorkload, type Workload } from './workload.ts';
+import { LEG_TIMEOUT_MS, type Fault, type Round, type Step } from './schedule.ts';
+import { prepareStage, type Stage } from './stage.ts';
+import { createWorkload, volumes, type Workload } from './workload.ts';
 
 jest.setTimeout(6 * 60_000);
 
@@ -15,6 +13,7 @@ const rounds: readonly Round[] = [
   {
     pattern: 'a leg is lost while the agent is dead, and the volume moves away from its dead client',
     volume: 'file',
+    detach: true,
     steps: [
       step(500, 4000, { kind: 'kill', program: 'client-agent', leg: 0 }),
       step(1000, 6000, { kind: 'leg-cut', leg: 0, way: 'both' }),
@@ -24,23 +23,23 @@ const rounds: readonly Round[] = [
 ];
 
 describe('chaos', () => {
-  let lab: Lab;
-  let system: System;
-  let workload: Workload;
+  let stage: Stage;
+  let workloads: readonly Workload[];
 
   beforeAll(async () => {
-    ({ lab, system } = await prepareStage('dist'));
-    workload = createWorkload(system, () => undefined);
+    const all = Object.values(volumes);
+    stage = await prepareStage('dist', all, LEG_TIMEOUT_MS);
+    const { system, lab } = stage;
+    workloads = all.map((volume) => createWorkload(system, volume, lab.vm('c1')));
   });
 
   afterAll(async () => {
-    await system.stop();
-    await lab.stop();
+    await stage.stop();
   });
 
   test.each(rounds)('$pattern: nothing is lost, and all is well again', async (round) => {
     const notes: string[] = [];
-    const { findings, acknowledged } = await runRound(system, workload, round, notes);
+    const { findings, acknowledged } = await runRound(stage.system, workloads, round, notes);
     if (findings.length > 0) throw new Error([...findings.map(({ text }) => text), ...notes].join('\n'));
     expect(acknowledged).toBeGreaterThan(20);
   });

@@ -8,8 +8,11 @@ import type { Workload } from './workload.ts';
 /** What faults are done to. */
 export interface Scene {
   readonly system: System;
+  /** The use of the round's volume. */
   readonly workload: Workload;
-  /** The storage VMs of the volume's replicas, as they were when the round began. */
+  /** The use of every volume, that one too. */
+  readonly workloads: readonly Workload[];
+  /** The storage VMs of the replicas of the round's volume, as they were when the round began. */
   readonly legs: readonly Vm[];
   readonly note: (text: string) => void;
   /** VMs whose CPU stands still: they answer nobody. */
@@ -19,10 +22,9 @@ export interface Scene {
 /** Ends a fault. */
 type Undo = () => Promise<void>;
 
-const PATTERNS: Readonly<Record<Exclude<Program, 'operator' | 'controller'>, string>> = {
+const PATTERNS: Readonly<Record<'client-agent' | 'storage-agent', string>> = {
   'client-agent': '[c]si-driver.mjs',
   'storage-agent': '[s]torage-agent.mjs',
-  writer: '[w]riter.mjs write',
 };
 /** How long Kubernetes takes to give up on a client, shortened. */
 const DETECTION_MS = 2000;
@@ -42,7 +44,7 @@ export async function inject(scene: Scene, fault: Fault): Promise<Undo> {
     case 'client-power': {
       const vm = workload.client();
       await faults.powerOff(vm);
-      moveSoon(scene);
+      moveSoon(scene, vm);
       return () => powerOn(scene, vm);
     }
     case 'all-power': {
@@ -69,7 +71,7 @@ export async function inject(scene: Scene, fault: Fault): Promise<Undo> {
     case 'client-cut': {
       const vm = workload.client();
       await faults.cutLink(vm);
-      if (fault.failOver) moveSoon(scene);
+      if (fault.failOver) moveSoon(scene, vm);
       return () => faults.restoreLink(vm);
     }
     case 'kill':
@@ -77,7 +79,7 @@ export async function inject(scene: Scene, fault: Fault): Promise<Undo> {
     case 'freeze': {
       const vm = fault.program === 'client-agent' ? workload.client() : legVm(scene, fault.leg);
       await faults.killProgram(answering(scene, vm), PATTERNS[fault.program], 'STOP');
-      return () => thaw(scene, vm);
+      return () => after(scene, vm, THAW);
     }
     case 'api-down':
       await faults.stopApiServer(fault.how);
@@ -92,10 +94,17 @@ export async function inject(scene: Scene, fault: Fault): Promise<Undo> {
       await throttle(vm, 10);
       return () => (vm.running() ? throttle(vm, 0) : Promise.resolve());
     }
+    case 'dm-error':
+    case 'dm-flakey':
+    case 'dm-delay': {
+      const vm = answering(scene, legVm(scene, fault.leg));
+      await vm.exec(mapperScript(fault));
+      return () => after(scene, vm, MEND_MAPPER);
+    }
     case 'pool-full': {
       const vm = answering(scene, legVm(scene, fault.leg));
       await vm.exec(FILL, { timeoutMs: 60_000 });
-      return () => emptyPool(scene, vm);
+      return () => after(scene, vm, EMPTY_POOL);
     }
     case 'clock-jump': {
       const vm = answering(scene, fault.where === 'client' ? workload.client() : legVm(scene, fault.leg));
@@ -119,23 +128,71 @@ export async function mendAll(scene: Scene): Promise<void> {
   const { system } = scene;
   const { lab } = system;
   await lab.faults.startApiServer();
-  await Promise.all(
-    lab.vms.map(async (vm) => {
-      await unstall(scene, vm);
-      await lab.faults.powerOn(vm);
-      await lab.faults.restoreLink(vm);
-      await setClock(scene, vm);
-      if (vm.role === 'storage') {
-        await lab.faults.repairDisk(vm);
-        await throttle(vm, 0);
-      }
-      await thaw(scene, vm);
-      await ensureAgent(scene, vm);
-      if (vm.role === 'storage') await emptyPool(scene, vm);
-    }),
-  );
-  if (!system.isRunning('operator')) await system.startOperator();
-  if (!system.isRunning('csi-controller')) await system.startController();
+  await Promise.all([
+    ...lab.vms.map((vm) => mendVm(scene, vm)),
+    system.isRunning('operator') ? Promise.resolve() : system.startOperator(),
+    system.isRunning('csi-controller') ? Promise.resolve() : system.startController(),
+  ]);
+}
+
+async function mendVm(scene: Scene, vm: Vm): Promise<void> {
+  const { faults } = scene.system.lab;
+  await unstall(scene, vm);
+  await faults.powerOn(vm);
+  await Promise.all([
+    faults.restoreLink(vm),
+    setClock(scene, vm),
+    ...(vm.role === 'storage' ? [faults.repairDisk(vm), throttle(vm, 0)] : []),
+  ]);
+  // One script for all: each command of its own costs a guest that is busy half a second.
+  const scripts = [THAW, ...(vm.role === 'storage' ? [MEND_MAPPER, EMPTY_POOL] : [syncSpeed('at once')])];
+  await vm.exec(['set -e', ...scripts.map((text) => `(${text})`)].join('\n'), { timeoutMs: 90_000 });
+  await ensureAgent(scene, vm);
+}
+
+/** Where the mapping that a fault replaced is kept, in the guest. */
+const MAPPING = '/run/chaos-mapping';
+
+/** Lays another target below the thin pool's data, in place of the linear ones that LVM made (dm-flakey(8), dm-delay). */
+function mapperScript(fault: Extract<Fault, { kind: 'dm-error' | 'dm-flakey' | 'dm-delay' }>): string {
+  const targets = {
+    'dm-error': '$1, $2, "error"',
+    'dm-flakey': '$1, $2, "flakey", $4, $5, 1, 1',
+    'dm-delay': `$1, $2, "delay", $4, $5, ${fault.kind === 'dm-delay' ? fault.byMs : 0}`,
+  } as const;
+  return `
+    set -e
+    modprobe -a dm-flakey dm-delay
+    device=$(dmsetup ls | awk '/_tdata/{print $1; exit}')
+    [ -e ${MAPPING} ] || dmsetup table "$device" > ${MAPPING}
+    grep -qv linear ${MAPPING} && { cat ${MAPPING}; exit 1; }
+    awk '{print ${targets[fault.kind]}}' ${MAPPING} | dmsetup load "$device"
+    dmsetup suspend --nolockfs "$device" && dmsetup resume "$device"`;
+}
+
+const MEND_MAPPER = `
+  set -e
+  [ -e ${MAPPING} ] || exit 0
+  device=$(dmsetup ls | awk '/_tdata/{print $1; exit}')
+  dmsetup load "$device" < ${MAPPING}
+  dmsetup suspend --nolockfs "$device" && dmsetup resume "$device"
+  rm ${MAPPING}`;
+
+/**
+ * How fast md copies, on a client: slowly, so that a fault meets a copy under way, or at once, whatever the writers do
+ * (md(4), speed_limit_min and speed_limit_max, in KiB/s).
+ */
+export const syncSpeed = (how: 'slowly' | 'at once'): string =>
+  how === 'slowly'
+    ? 'cd /proc/sys/dev/raid && echo 100 > speed_limit_min && echo 2000 > speed_limit_max'
+    : 'cd /proc/sys/dev/raid && echo 200000 > speed_limit_max && echo 200000 > speed_limit_min';
+
+/** Returns when the array of a volume copies onto a leg. @throws LabError when it doesn't within 30 s */
+export async function untilSyncing(vm: Vm, array: string): Promise<void> {
+  const file = `/sys/block/${array}/md/sync_action`;
+  const script = `for i in $(seq 300); do grep -qE 'recover|resync' ${file} 2>/dev/null && exit 0; sleep 0.1; done; exit 1`;
+  const { code } = await vm.exec(script, { check: false, timeoutMs: 60_000 });
+  if (code !== 0) throw new LabError(`${vm.name}: ${array} did not copy onto a leg within 30 s`);
 }
 
 /** The pool's free space is taken up to the last block, by a volume of nobody's. */
@@ -152,11 +209,13 @@ sectors=$(dmsetup table "$tpool" | awk '{print $6}')
 dd if=/dev/zero of=/dev/dm-$dm bs=$((sectors * 512)) count=$free oflag=direct status=none
 `;
 
-async function emptyPool(scene: Scene, vm: Vm): Promise<void> {
-  if (!vm.running() || scene.stalled.has(vm)) return;
-  const found = `lvs --noheadings -o vg_name -S lv_name=${FILLER} 2>/dev/null | tr -d ' '`;
-  const script = `vg=$(${found}); [ -z "$vg" ] || lvremove -qfy $vg/${FILLER} >/dev/null`;
-  await vm.exec(script, { timeoutMs: 60_000 });
+const EMPTY_POOL = `
+  vg=$(lvs --noheadings -o vg_name -S lv_name=${FILLER} 2>/dev/null | tr -d ' ')
+  [ -z "$vg" ] || lvremove -qfy $vg/${FILLER} >/dev/null`;
+
+/** Ends a fault with a script; a machine that is off or stands still is mended later. */
+async function after({ stalled }: Scene, vm: Vm, script: string): Promise<void> {
+  if (vm.running() && !stalled.has(vm)) await vm.exec(script, { timeoutMs: 60_000 });
 }
 
 function legVm({ legs }: Scene, leg: number): Vm {
@@ -197,16 +256,18 @@ async function kill(scene: Scene, program: Program, leg: number): Promise<Undo> 
     }
     case 'writer': {
       const vm = workload.client();
-      await system.lab.faults.killProgram(vm, PATTERNS.writer);
+      await system.lab.faults.killProgram(vm, workload.writerPattern);
       return () => workload.ensureWriting();
     }
   }
 }
 
-/** What Kubernetes does when a node is gone for long enough. */
-function moveSoon({ workload, note }: Scene): void {
+/** What Kubernetes does with the volumes of a node that is gone for long enough. */
+function moveSoon({ workloads, note }: Scene, dead: Vm): void {
   setTimeout(() => {
-    workload.move('by force').catch((error: unknown) => note(`the move failed: ${String(error)}`));
+    for (const workload of workloads.filter((each) => each.client() === dead)) {
+      workload.move('by force').catch((error: unknown) => note(`the move failed: ${String(error)}`));
+    }
   }, DETECTION_MS);
 }
 
@@ -216,7 +277,7 @@ async function powerOn(scene: Scene, vm: Vm): Promise<void> {
 }
 
 /** Starts a VM's agent when none runs, as systemd would. */
-async function ensureAgent({ system, stalled }: Scene, vm: Vm): Promise<void> {
+export async function ensureAgent({ system, stalled }: Pick<Scene, 'system' | 'stalled'>, vm: Vm): Promise<void> {
   if (!vm.running() || stalled.has(vm)) return;
   const pattern = PATTERNS[vm.role === 'client' ? 'client-agent' : 'storage-agent'];
   const { code } = await vm.exec(`pgrep -f '${pattern}'`, { check: false });
@@ -224,10 +285,7 @@ async function ensureAgent({ system, stalled }: Scene, vm: Vm): Promise<void> {
   await (vm.role === 'client' ? system.startClientAgent(vm) : system.startStorageAgent(vm));
 }
 
-async function thaw({ stalled }: Scene, vm: Vm): Promise<void> {
-  if (!vm.running() || stalled.has(vm)) return;
-  await vm.exec(`pkill -CONT -f '\\.mjs'`, { check: false });
-}
+const THAW = `pkill -CONT -f '\\.mjs' || true`;
 
 async function unstall({ stalled }: Scene, vm: Vm): Promise<void> {
   if (stalled.delete(vm) && vm.running()) await vm.unpause();

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { reportOf, spread, summary } from './report.ts';
+import { lineOf, reportOf, spread, summary, type RoundLine } from './report.ts';
 import { longestPauseMs, type RoundResult } from './round.ts';
 import type { Fault } from './schedule.ts';
 
@@ -16,35 +16,45 @@ test('the longest pause begins with the last acknowledgement before the fault an
   expect(longestPauseMs([], 25, 1000)).toBe(975);
 });
 
-test('a report counts faults, spreads stalls by what happened, and names each violation with its round', () => {
-  const result = (stallMs: number, faults: readonly Fault[], more: Partial<RoundResult> = {}): RoundResult => ({
-    round: { pattern: 'pair', volume: 'raw', steps: faults.map((fault) => ({ atMs: 0, forMs: 1, fault })) },
-    findings: [],
-    acknowledged: 100,
-    stallMs,
-    tookMs: 1,
-    healedMs: 1,
-    notes: [],
-    ...more,
-  });
+test('a report is made of the rounds of several runs: faults, stalls by what happened, violations with their round', () => {
+  const line = (round: number, stallMs: number, faults: readonly Fault[], more: Partial<RoundResult> = {}): RoundLine =>
+    lineOf(7, round, round < 4 ? 'abc' : 'def', {
+      round: {
+        pattern: 'pair',
+        volume: 'raw',
+        detach: false,
+        steps: faults.map((fault) => ({ atMs: 0, forMs: 1, fault })),
+      },
+      findings: [],
+      acknowledged: 100,
+      stallMs,
+      tookMs: 1000 * round,
+      phasesMs: { faults: 500 },
+      ...more,
+    });
   const kill: Fault = { kind: 'kill', program: 'operator', leg: 0 };
-  const report = reportOf(7, [
-    result(100, [kill]),
-    result(300, [kill]),
-    result(4000, [kill, { kind: 'move' }], { findings: [{ what: 'history', text: 'block 3' }] }),
-    result(0, [{ kind: 'move' }], { acknowledged: 0 }),
+  const report = reportOf([
+    line(1, 100, [kill]),
+    line(2, 300, [kill]),
+    line(3, 4000, [kill, { kind: 'move' }], { findings: [{ what: 'history', text: 'block 3' }] }),
+    line(4, 0, [{ kind: 'move' }], { acknowledged: 0, phasesMs: {} }),
   ]);
   expect(report).toEqual({
-    seed: 7,
     rounds: 4,
     violations: 1,
-    findings: [{ round: 3, what: 'history', text: 'block 3' }],
+    findings: [{ seed: 7, round: 3, what: 'history', text: 'block 3' }],
     faultsByKind: { 'kill operator': 3, move: 2 },
     stallMs: {
       'kill operator': { count: 2, p50: 100, p99: 300, max: 300 },
       pair: { count: 1, p50: 4000, p99: 4000, max: 4000 },
     },
     acknowledgedWrites: 300,
+    roundsBySeed: { '7': 4 },
+    roundsByCommit: { abc: 3, def: 1 },
+    meanRoundMs: 2500,
+    meanPhasesMs: { begin: 0, faults: 500, mend: 0, heal: 0, check: 0, detach: 0 },
   });
-  expect(summary(report)).toContain('4 rounds, 300 acknowledged writes, 1 violations\nround 3: history: block 3');
+  expect(summary(report)).toContain(
+    '4 rounds, 300 acknowledged writes, 1 violations\nseed 7 round 3: history: block 3',
+  );
 });

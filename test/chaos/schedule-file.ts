@@ -19,6 +19,9 @@ const FIELDS: Readonly<Record<Fault['kind'], Readonly<Record<string, readonly un
   'api-down': { how: ['crash', 'freeze'] },
   'disk-errors': { leg: 'number', requests: ['all', 'read', 'write'] },
   'disk-slow': { leg: 'number' },
+  'dm-error': { leg: 'number' },
+  'dm-flakey': { leg: 'number' },
+  'dm-delay': { leg: 'number', byMs: 'number' },
   'pool-full': { leg: 'number' },
   'clock-jump': { where: ['client', 'storage'], leg: 'number', byMs: 'number' },
   'storage-stall': { leg: 'number' },
@@ -45,12 +48,13 @@ export function parseSchedule(text: string): Schedule {
 }
 
 function roundAt(value: unknown, at: string): Round {
-  const { pattern = 'given', volume, steps } = objectAt(value, at);
+  const { pattern = 'given', volume, steps, detach = true } = objectAt(value, at);
   if (typeof pattern !== 'string') throw new ScheduleError(`${at}.pattern is ${show(pattern)}: it must be a word`);
   if (volume !== 'raw' && volume !== 'file')
     throw new ScheduleError(`${at}.volume is ${show(volume)}: it must be "raw" or "file"`);
   if (!Array.isArray(steps)) throw new ScheduleError(`${at}.steps is ${show(steps)}: it must be a list of steps`);
-  return { pattern, volume, steps: steps.map((step, index) => stepAt(step, `${at}.steps[${index}]`)) };
+  if (typeof detach !== 'boolean') throw new ScheduleError(`${at}.detach is ${show(detach)}: it must be true or false`);
+  return { pattern, volume, detach, steps: steps.map((step, index) => stepAt(step, `${at}.steps[${index}]`)) };
 }
 
 function stepAt(value: unknown, at: string): Step {
@@ -64,7 +68,11 @@ function stepAt(value: unknown, at: string): Step {
     else if (!allowed.includes(fault[name]))
       throw new ScheduleError(`${at}.fault.${name} is ${show(fault[name])}: it must be one of ${allowed.join(', ')}`);
   }
+  const { after } = step;
+  if (after !== undefined && after !== 'sync')
+    throw new ScheduleError(`${at}.after is ${show(after)}: it must be "sync", or be left out`);
   return {
+    ...(after === undefined ? {} : { after }),
     atMs: numberAt(step['atMs'], `${at}.atMs`),
     forMs: numberAt(step['forMs'], `${at}.forMs`),
     fault: fault as unknown as Fault,

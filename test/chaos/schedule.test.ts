@@ -9,9 +9,11 @@ test('a seed gives the same rounds always, and the first of many are the same as
 
 test('a few hundred rounds hold every pattern and every fault, and each is short', () => {
   const { rounds } = generate(1, 400);
-  expect(new Set(rounds.map(({ pattern }) => pattern)).size).toBe(8);
-  expect(new Set(rounds.flatMap(({ steps }) => steps.map(({ fault }) => fault.kind))).size).toBe(16);
+  expect(new Set(rounds.map(({ pattern }) => pattern)).size).toBe(9);
+  expect(new Set(rounds.flatMap(({ steps }) => steps.map(({ fault }) => fault.kind))).size).toBe(19);
   expect(Math.max(...rounds.map(lengthOfRound))).toBeLessThanOrEqual(60_000);
+  const meanMs = rounds.reduce((sum, round) => sum + lengthOfRound(round), 0) / rounds.length;
+  expect(meanMs).toBeLessThan(10_000);
 });
 
 test('a schedule outlives a file', () => {
@@ -36,11 +38,15 @@ test('what is wrong with a file is told with its place', () => {
   expect(() => parseSchedule(scheduleWith({ kind: 'storage-power' }))).toThrow(
     'fault.leg is missing: it must be a whole number',
   );
+  const step = { after: 'noon', atMs: 1, forMs: 2, fault: { kind: 'move' } };
+  expect(() => parseSchedule(JSON.stringify({ rounds: [{ volume: 'raw', steps: [step] }] }))).toThrow(
+    'rounds[0].steps[0].after is "noon": it must be "sync", or be left out',
+  );
 });
 
 test('faults and rounds have names for tables', () => {
   expect(describeFault({ kind: 'leg-cut', leg: 1, way: 'sent' })).toBe('leg-cut 1 sent');
   const kill = { atMs: 0, forMs: 1, fault: { kind: 'kill', program: 'operator', leg: 0 } } as const;
-  expect(labelOfRound({ pattern: 'single', volume: 'raw', steps: [kill] })).toBe('kill operator');
-  expect(labelOfRound({ pattern: 'pair', volume: 'raw', steps: [kill, kill] })).toBe('pair');
+  expect(labelOfRound({ pattern: 'single', volume: 'raw', detach: false, steps: [kill] })).toBe('kill operator');
+  expect(labelOfRound({ pattern: 'pair', volume: 'raw', detach: false, steps: [kill, kill] })).toBe('pair');
 });

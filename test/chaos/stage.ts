@@ -1,30 +1,53 @@
 import { mkdir, writeFile, readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { startLab, type Lab } from '../lab/lab.ts';
+import { startLab, type Lab, type LabOptions } from '../lab/lab.ts';
 import { silent, type Progress } from '../lab/progress.ts';
 import { capability } from '../system/csi.ts';
 import { startSystem, storageReady, type System } from '../system/system.ts';
-import { LEG_TIMEOUT_MS, REPLICA_TIMEOUT_MS } from './schedule.ts';
-import { volumes, type ChaosVolume } from './workload.ts';
+import { REPLICA_TIMEOUT_MS } from './schedule.ts';
+import type { ChaosVolume } from './workload.ts';
 
 const MIB = 1024 * 1024;
 
-/** A lab with Holdfast and the volumes of a chaos run, detached. */
-export async function prepareStage(appDir: string, progress: Progress = silent): Promise<{ lab: Lab; system: System }> {
+/** A lab with Holdfast and volumes, detached. */
+export interface Stage {
+  readonly lab: Lab;
+  readonly system: System;
+  readonly stop: () => Promise<void>;
+}
+
+/** @param legTimeoutMs of the volumes */
+export async function prepareStage(
+  appDir: string,
+  used: readonly ChaosVolume[],
+  legTimeoutMs: number,
+  progress: Progress = silent,
+  options: Pick<LabOptions, 'clients'> = {},
+): Promise<Stage> {
   // Small disks, so that a pool can be filled in seconds.
-  const lab = await startLab({ appDir, storage: 4, clients: 2, storageDiskBytes: [448 * MIB], progress });
-  try {
-    const system = await startSystem(lab);
-    await storageReady(system);
-    await Promise.all(Object.values(volumes).map((volume) => createVolume(system, volume)));
-    return { lab, system };
-  } catch (error) {
+  const lab = await startLab({ appDir, storage: 4, clients: 2, storageDiskBytes: [448 * MIB], progress, ...options });
+  let system: System | undefined;
+  const stop = async (): Promise<void> => {
+    await system?.stop();
     await lab.stop();
+  };
+  try {
+    system = await startSystem(lab);
+    await storageReady(system);
+    const started = system;
+    await Promise.all(used.map((volume) => createVolume(started, volume, legTimeoutMs)));
+    return { lab, system, stop };
+  } catch (error) {
+    await stop();
     throw error;
   }
 }
 
-async function createVolume(system: System, { name, kind, sizeBytes, replicas }: ChaosVolume): Promise<void> {
+async function createVolume(
+  system: System,
+  { name, kind, sizeBytes, replicas }: ChaosVolume,
+  legTimeoutMs: number,
+): Promise<void> {
   await system.csi('controller', 'CreateVolume', {
     name,
     capacityRange: { requiredBytes: String(sizeBytes) },
@@ -32,8 +55,8 @@ async function createVolume(system: System, { name, kind, sizeBytes, replicas }:
     parameters: {
       replicas: String(replicas),
       placement: 'distinct(zone)',
-      legTimeout: `${LEG_TIMEOUT_MS}ms`,
-      replicaTimeout: `${REPLICA_TIMEOUT_MS}ms`,
+      legTimeout: `${legTimeoutMs}ms`,
+      replicaTimeout: `${REPLICA_TIMEOUT_MS[name]}ms`,
     },
   });
 }

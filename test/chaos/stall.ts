@@ -3,25 +3,29 @@ import { parseArgs } from 'node:util';
 import { table } from '../demo/teller.ts';
 import { LabError } from '../lab/errors.ts';
 import { formatDuration, terminalProgress } from '../lab/progress.ts';
-import type { System } from '../system/system.ts';
-import { look } from '../system/watch.ts';
+import type { Vm } from '../lab/vm/vm.ts';
+import { look, watchUntil } from '../system/watch.ts';
 import { pause, runsOf } from '../system/workload.ts';
 import { becomesHealthy, judge } from './checks.ts';
-import { inject, type Scene } from './inject.ts';
+import { ensureAgent, inject, type Scene } from './inject.ts';
 import { seconds, spread, writeJson, type Spread } from './report.ts';
 import { longestPauseMs, messageOf } from './round.ts';
-import { LEG_TIMEOUT_MS, labelOf, type Fault } from './schedule.ts';
-import { prepareStage } from './stage.ts';
-import { createWorkload, volumes, type Workload } from './workload.ts';
+import { labelOf, type Fault } from './schedule.ts';
+import { prepareStage, type Stage } from './stage.ts';
+import { createWorkload, newLogs, volumes, type Workload } from './workload.ts';
+
+/** The product's default. */
+const LEG_TIMEOUT_MS = 3000;
 
 const HELP = `usage: node test/lab/main.ts run -- node test/chaos/stall.ts [options]
 
-Breaks one thing at a time under a writer (raw block volume, 3 replicas, legTimeout ${LEG_TIMEOUT_MS} ms, 4 writes in flight) and
-measures the longest time without any acknowledgement.
+Breaks one thing at a time under a writer (raw block volume, 3 replicas, legTimeout ${LEG_TIMEOUT_MS} ms, 4 operations in flight) and
+measures the longest time without any acknowledgement. "fail-over": the client of an ext4 volume loses power; once its lease
+is over, the time from asking for the volume elsewhere until it is mounted there.
 
 options:
-  --repetitions N    of each fault (default 20)
-  --only WORDS       only faults whose name holds this, for example "kill"
+  --repetitions N    of each (default 20)
+  --only WORDS       only what has a name that holds this, for example "kill"
   --minutes N        begin no further repetition after so long (default: no limit)
   --report DIR       where stall-report.json goes (default build)
   --app DIR          the bundled programs (default dist)
@@ -29,33 +33,39 @@ options:
 `;
 
 interface Case {
-  readonly fault: Fault;
-  /** Until it is mended. */
-  readonly forMs: number;
+  readonly name: string;
   readonly target: string;
+  /** @returns the figure in ms */
+  readonly measure: (bench: Bench, repetition: number) => Promise<number>;
 }
 
-/** Each is mended before the volume would heal elsewhere. */
+/** A lab in which `raw` is written to on the first client, and `file` is moved between the two others. */
+interface Bench {
+  readonly stage: Stage;
+  readonly raw: Workload;
+  readonly file: Workload;
+  /** Since when `raw` is watched, for the pause that it has without any fault. */
+  readonly figures: Map<string, number[]>;
+}
+
+/** How long a killed program stays away. */
+const AWAY_MS = 2000;
+const kill = (program: Extract<Fault, { kind: 'kill' }>['program']): Case => ({
+  ...stallOf({ kind: 'kill', program, leg: 0 }, 'nothing more', AWAY_MS),
+});
+
 const CASES: readonly Case[] = [
-  {
-    fault: { kind: 'storage-power', leg: 0 },
-    forMs: 6000,
-    target: `≤ ${(LEG_TIMEOUT_MS + 1000) / 1000} s (legTimeout + 1 s)`,
-  },
-  {
-    fault: { kind: 'leg-cut', leg: 0, way: 'both' },
-    forMs: 6000,
-    target: `≤ ${(LEG_TIMEOUT_MS + 1000) / 1000} s (legTimeout + 1 s)`,
-  },
-  { fault: { kind: 'disk-errors', leg: 0, requests: 'all' }, forMs: 3000, target: '≤ 0.5 s' },
-  { fault: { kind: 'kill', program: 'client-agent', leg: 0 }, forMs: 3000, target: 'none' },
-  { fault: { kind: 'kill', program: 'storage-agent', leg: 0 }, forMs: 3000, target: 'none' },
-  { fault: { kind: 'kill', program: 'operator', leg: 0 }, forMs: 3000, target: 'none' },
-  { fault: { kind: 'kill', program: 'controller', leg: 0 }, forMs: 3000, target: 'none' },
-  { fault: { kind: 'client-power' }, forMs: 8000, target: '≤ 5 s + detection (2 s)' },
+  stallOf({ kind: 'storage-power', leg: 0 }, `≤ ${(LEG_TIMEOUT_MS + 1000) / 1000} s (legTimeout + 1 s)`, 'dropped'),
+  stallOf({ kind: 'leg-cut', leg: 0, way: 'both' }, `≤ ${(LEG_TIMEOUT_MS + 1000) / 1000} s`, 'dropped'),
+  stallOf({ kind: 'disk-errors', leg: 0, requests: 'all' }, '≤ 0.5 s', 'dropped'),
+  kill('client-agent'),
+  kill('storage-agent'),
+  kill('operator'),
+  kill('controller'),
+  { name: 'fail-over', target: '≤ 5 s', measure: measureFailOver },
 ];
 
-/** The pause that a busy machine has by itself is measured over as long a time without any fault. */
+/** The pause that a busy machine has by itself is measured just before each fault, for as long as the fault lasts. */
 const NOTHING = 'nothing at all';
 
 async function main(): Promise<number> {
@@ -77,50 +87,61 @@ async function main(): Promise<number> {
   if (!Number.isSafeInteger(repetitions) || repetitions < 1)
     throw new LabError(`--repetitions is "${values.repetitions}": it must be a whole number from 1`);
   const limitMs = values.minutes === undefined ? Infinity : Number(values.minutes) * 60_000;
-  const { lab, system } = await prepareStage(values.app, terminalProgress(process.stderr));
+  const cases = CASES.filter(({ name }) => name.includes(values.only));
+  if (cases.length === 0)
+    throw new LabError(`--only is "${values.only}": none of ${CASES.map(({ name }) => name).join(', ')}`);
+  const bench = await openBench(values.app);
   try {
-    return await figures(system, { repetitions, limitMs, only: values.only, reportDir: values.report });
+    return await figures(bench, cases, { repetitions, limitMs, reportDir: values.report });
   } finally {
-    await system.stop();
-    await lab.stop();
+    await bench.stage.stop();
   }
+}
+
+async function openBench(appDir: string): Promise<Bench> {
+  const used = [volumes.raw, volumes.file];
+  const stage = await prepareStage(appDir, used, LEG_TIMEOUT_MS, terminalProgress(process.stderr), { clients: 3 });
+  const { system, lab } = stage;
+  // `file` stays off the client of `raw`: that one is not to be disturbed by what is done to the other.
+  const raw = createWorkload(system, volumes.raw, lab.vm('c1'));
+  const file = createWorkload(system, volumes.file, lab.vm('c2'), undefined, [lab.vm('c2'), lab.vm('c3')]);
+  await newLogs(lab);
+  await Promise.all([raw.begin(), file.begin()]);
+  return { stage, raw, file, figures: new Map() };
 }
 
 interface FigureOptions {
   readonly repetitions: number;
-  readonly only: string;
   readonly limitMs: number;
   readonly reportDir: string;
 }
 
-async function figures(system: System, { repetitions, only, limitMs, reportDir }: FigureOptions): Promise<number> {
+async function figures(bench: Bench, cases: readonly Case[], options: FigureOptions): Promise<number> {
+  const { repetitions, limitMs, reportDir } = options;
   const startedMs = performance.now();
-  const workload = createWorkload(system, () => undefined);
-  await workload.begin(volumes.raw);
-  const cases = CASES.filter(({ fault }) => labelOf(fault).includes(only));
-  const stalls = new Map<string, number[]>();
   const total = repetitions * cases.length;
   let done = 0;
   for (let repetition = 0; repetition < repetitions; repetition++) {
-    for (const one of cases) {
+    for (const { name, measure } of cases) {
       if (performance.now() - startedMs > limitMs) break;
-      const { quietMs, stallMs } = await measure(system, workload, one, repetition);
-      const name = labelOf(one.fault);
-      stalls.set(name, [...(stalls.get(name) ?? []), stallMs]);
-      stalls.set(NOTHING, [...(stalls.get(NOTHING) ?? []), quietMs]);
+      const fromMs = performance.now();
+      const figureMs = await measure(bench, repetition);
+      addFigure(bench, name, figureMs);
       done += 1;
       const left = ((performance.now() - startedMs) / done) * (total - done);
-      say(
-        `${name}: ${stallMs} ms (${quietMs} ms without it); ${done} of ${total}, about ${formatDuration(left)} to go`,
-      );
-      await report(reportDir, stalls);
+      const tookMs = Math.round(performance.now() - fromMs);
+      say(`${name}: ${figureMs} ms; took ${tookMs} ms; ${done} of ${total}, about ${formatDuration(left)} to go`);
+      await report(reportDir, bench.figures);
     }
   }
-  await workload.stopWriting();
-  const findings = judge(await workload.history(await workload.dump()));
+  const findings = (
+    await Promise.all(
+      [bench.raw, bench.file].map(async (each) => judge(each.volume, await each.history(await each.rest()))),
+    )
+  ).flat();
   for (const { what, text } of findings) say(`WRONG: ${what}: ${text}`);
-  const spreads = await report(reportDir, stalls);
-  const targets = new Map([...CASES.map(({ fault, target }) => [labelOf(fault), target] as const), [NOTHING, '']]);
+  const spreads = await report(reportDir, bench.figures);
+  const targets = new Map(cases.map(({ name, target }) => [name, target]));
   const rows = Object.entries(spreads).map(([name, { count, p50, p99, max }]) => [
     name,
     String(count),
@@ -129,47 +150,98 @@ async function figures(system: System, { repetitions, only, limitMs, reportDir }
     seconds(max),
     targets.get(name) ?? '',
   ]);
-  say(`\n${table(['what fails', 'times', 'stall p50', 'p99', 'max', 'wanted'], rows)}\n`);
+  say(`\n${table(['what fails', 'times', 'p50', 'p99', 'max', 'wanted'], rows)}\n`);
   return findings.length === 0 ? 0 : 1;
 }
 
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
 
-async function report(dir: string, stalls: ReadonlyMap<string, readonly number[]>): Promise<Record<string, Spread>> {
-  const spreads = Object.fromEntries([...stalls].map(([name, values]) => [name, spread(values)]));
+function addFigure({ figures }: Bench, name: string, figureMs: number): void {
+  figures.set(name, [...(figures.get(name) ?? []), figureMs]);
+}
+
+async function report(dir: string, figures: Bench['figures']): Promise<Record<string, Spread>> {
+  const spreads = Object.fromEntries([...figures].map(([name, values]) => [name, spread(values)]));
   await writeJson(dir, 'stall-report.json', { legTimeoutMs: LEG_TIMEOUT_MS, stallMs: spreads });
   return spreads;
 }
 
-/** One fault, mended; the longest pause of the writer from its begin on, and that in the same time before. */
-async function measure(
-  system: System,
-  workload: Workload,
-  { fault, forMs }: Case,
-  repetition: number,
-): Promise<{ quietMs: number; stallMs: number }> {
-  const sick = await becomesHealthy(system, volumes.raw);
-  if (sick) throw new LabError(sick.text);
-  await pause(forMs);
-  const { volume } = await look(system, volumes.raw.name);
-  const legs = (volume.status?.replicas ?? []).map(({ storageNode }) => system.lab.vm(storageNode));
-  const scene: Scene = { system, workload, legs, note: () => undefined, stalled: new Set() };
-  const fromMs = Date.now();
-  const undo = await inject(scene, 'leg' in fault ? { ...fault, leg: repetition } : fault);
-  await pause(Math.max(0, fromMs + forMs - Date.now()));
-  await undo();
-  await workload.settled();
-  await workload.ensureWriting();
-  await workload.acknowledges(60_000).catch((error: unknown) => {
-    throw new LabError(`${labelOf(fault)}: ${messageOf(error)}`);
-  });
-  const untilMs = Date.now();
-  const runs = (await Promise.all(system.lab.clients.map((vm) => runsOf(vm)))).flat();
-  const acks = runs
+async function ready(bench: Bench): Promise<void> {
+  for (const each of [bench.raw, bench.file]) {
+    const sick = await becomesHealthy(bench.stage.system, each.volume);
+    if (sick) throw new LabError(sick.text);
+  }
+  await bench.raw.acknowledges(60_000, 20);
+}
+
+/** The stall of `raw` by one fault, which lasts until its leg is dropped, or so many ms. */
+function stallOf(fault: Fault, target: string, until: 'dropped' | number): Case {
+  const name = labelOf(fault);
+  const measure = async (bench: Bench, repetition: number): Promise<number> => {
+    const { stage, raw, file } = bench;
+    const { system } = stage;
+    await ready(bench);
+    const { volume } = await look(system, raw.volume.name);
+    const replicas = volume.status?.replicas ?? [];
+    const legs = replicas.map(({ storageNode }) => system.lab.vm(storageNode));
+    const scene: Scene = {
+      system,
+      workload: raw,
+      workloads: [raw, file],
+      legs,
+      note: () => undefined,
+      stalled: new Set(),
+    };
+    const before = Date.now();
+    const undo = await inject(scene, 'leg' in fault ? { ...fault, leg: repetition } : fault);
+    if (until === 'dropped') {
+      const victim = replicas[repetition % replicas.length]?.name ?? '';
+      await watchUntil(
+        system,
+        raw.volume.name,
+        `${victim} is dropped`,
+        60_000,
+        ({ inSync }) => !inSync.includes(victim),
+      );
+    } else await pause(until);
+    await raw.acknowledges(60_000, 5).catch((error: unknown) => {
+      throw new LabError(`${name}: ${messageOf(error)}`);
+    });
+    const after = Date.now();
+    await undo();
+    const acks = await acknowledgements(raw, system.lab.clients);
+    addFigure(bench, NOTHING, longestPauseMs(acks, before - (after - before), before));
+    return longestPauseMs(acks, before, after);
+  };
+  return { name, target, measure };
+}
+
+async function acknowledgements({ volume }: Workload, clients: readonly Vm[]): Promise<number[]> {
+  const runs = (await Promise.all(clients.map((vm) => runsOf(vm, volume.name)))).flat();
+  return runs
     .flatMap(({ operations }) => operations)
     .flatMap(({ kind, completedMs }) => (kind === 'write' && completedMs !== undefined ? [completedMs] : []))
     .sort((a, b) => a - b);
-  return { quietMs: longestPauseMs(acks, fromMs - forMs, fromMs), stallMs: longestPauseMs(acks, fromMs, untilMs) };
+}
+
+/** The lease of a client in the lab, and the time until everybody has noticed that it is over. */
+const DETECTION_MS = 6000;
+
+async function measureFailOver(bench: Bench): Promise<number> {
+  const { stage, file } = bench;
+  const { system } = stage;
+  await ready(bench);
+  const dead = file.client();
+  await system.lab.faults.powerOff(dead);
+  await pause(DETECTION_MS);
+  const wantedMs = performance.now();
+  const mountedMs = await file.move('by force');
+  const tookMs = Math.round(mountedMs - wantedMs);
+  await file.acknowledges(60_000);
+  await system.lab.faults.powerOn(dead);
+  await ensureAgent({ system, stalled: new Set() }, dead);
+  await file.tidy();
+  return tookMs;
 }
 
 process.exitCode = await main().catch((error: unknown) => {

@@ -43,6 +43,13 @@ describe('the log', () => {
     expect(acksOfRuns(more)).toHaveLength(4);
   });
 
+  test('of several writers, each of whose lines has a tag', () => {
+    const both = 'a start c1 1 2 90;\na w 1 5 100;\nb start c1 1 2 95;\nb w 1 5 101;\na k 1 5 110;\nb w';
+    expect(acksOfRuns(parseLog(both, 'a'))).toMatchObject([{ number: 1, at: 5, endMs: 110 }]);
+    expect(parseLog(both, 'b')).toMatchObject([{ operations: [{ value: 1, block: 5, invokedMs: 101 }] }]);
+    expect(parseLog(both, 'c')).toEqual([]);
+  });
+
   test('tells of an error', () => {
     expect(parseLog(`${LOG}\nerror EIO w 6 5000;\n`)).toMatchObject([{ end: { code: 'EIO', block: 6, ms: 5000 } }]);
   });

@@ -31,11 +31,15 @@ interface OpenRun extends Run {
 const LINE =
   /^(?:start (?<client>\S+) (?<first>\d+) (?<depth>\d+)|(?<op>[wkr]) (?<value>-?\d+) (?<block>\d+)|error (?<code>\S+) [wr] (?<at>\d+)|(?<asked>end)) (?<ms>\d+(?:\.\d+)?)(?: (?<until>\d+(?:\.\d+)?))?;$/;
 
-/** What a client's writers have done. A line that was cut off, as by a power loss, counts as not written. */
-export function parseLog(log: string): Run[] {
+/**
+ * What a client's writers have done. A line that was cut off, as by a power loss, counts as not written.
+ * @param tag of the writer: what each of its lines begins with, and a space; none when the log is one writer's
+ */
+export function parseLog(log: string, tag?: string): Run[] {
   const runs: OpenRun[] = [];
+  const prefix = tag === undefined ? '' : `${tag} `;
   for (const line of log.slice(0, log.lastIndexOf('\n') + 1).split('\n')) {
-    const found = LINE.exec(line)?.groups;
+    const found = line.startsWith(prefix) ? LINE.exec(line.slice(prefix.length))?.groups : undefined;
     if (!found) continue;
     const { client, first, depth, op, value, block, code, at, asked, until } = found;
     const ms = Number(found['ms']);

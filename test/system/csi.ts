@@ -23,11 +23,11 @@ export const CSI = {
     stagingTargetPath: `${STAGING}/${volumeId}`,
     volumeCapability: capability(kind),
   }),
-  publishOnNode: (volumeId: string, publishContext: unknown, kind: VolumeKind): object => ({
+  publishOnNode: (volumeId: string, publishContext: unknown, kind: VolumeKind, targetPath = TARGET): object => ({
     volumeId,
     publishContext,
     stagingTargetPath: `${STAGING}/${volumeId}`,
-    targetPath: TARGET,
+    targetPath,
     volumeCapability: capability(kind),
   }),
 } as const;

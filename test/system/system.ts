@@ -190,12 +190,12 @@ export async function startSystem(lab: Lab, options: SystemOptions = {}): Promis
   return system;
 }
 
-/** Waits until every storage node has its pools. Throws after two minutes, with what each says. */
+/** Waits until every storage node has its pools. Throws after four minutes, with what each says. */
 export async function storageReady(
   { storageNodes, lab }: System,
   waiting: (text: string) => void = () => undefined,
 ): Promise<StorageNode[]> {
-  const deadline = performance.now() + 120_000;
+  const deadline = performance.now() + 240_000;
   for (;;) {
     const { items } = await storageNodes.list();
     const ready = items.filter((node) =>

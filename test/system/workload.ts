@@ -36,9 +36,9 @@ export async function startWriter(client: Vm, { file, blocks }: WriterFile): Pro
   await client.spawn(`node ${WRITER} write ${file} ${blocks} /dev/virtio-ports/holdfast.log`, { logFile: WRITER_LOG });
 }
 
-/** What the writers on a client have done; known also when it is dead. */
-export async function runsOf(client: Vm): Promise<Run[]> {
-  return parseLog(await readFile(client.ackLogFile, 'utf8').catch(() => ''));
+/** What the writers on a client (with a tag: one of them) have done; known also when it is dead. */
+export async function runsOf(client: Vm, tag?: string): Promise<Run[]> {
+  return parseLog(await readFile(client.ackLogFile, 'utf8').catch(() => ''), tag);
 }
 
 /** The writes that were acknowledged on a client. */
