@@ -9,8 +9,10 @@ import type { ProgramHandle, Scheduler } from './scheduler.ts';
 import { WORLD_BEGAN_MS } from './scheduler.ts';
 
 export interface Admin {
-  /** From now on runs `holdfast recover --apply` whenever the storage nodes know more of a volume than the API server does. */
+  /** From now on runs `holdfast recover --apply` when a volume says that the storage nodes know more of it than the API server does. */
   recoverWhenAsked(): void;
+  /** The API server has been restored: runs it in any case, again and again. */
+  recoverAlways(): void;
   /** `recover` has found two histories that a policy of the volume let come apart, and nobody may choose but a person. */
   isUndecided(): boolean;
   /** For so long looks for a volume that waits for replicas out of reach, and then gives their writes up. */
@@ -43,7 +45,7 @@ export function startAdmin({ scheduler, kubeOf, namespace, volume: name, say }: 
     },
     paint: (text) => text,
   };
-  let recovers = false;
+  let recovers: 'when asked' | 'always' | undefined;
   let isUndecided = false;
 
   /** Looks again and again, until there is nothing more to do; what fails is done again. */
@@ -59,7 +61,7 @@ export function startAdmin({ scheduler, kubeOf, namespace, volume: name, say }: 
   };
   const recoverOnce = async (): Promise<boolean> => {
     const volume = await context.volumes.get(name);
-    if (volume?.status?.message?.includes('HF200') !== true) return false;
+    if (recovers !== 'always' && volume?.status?.message?.includes('HF200') !== true) return false;
     await recover(context, { volume: undefined, without: [], apply: true, json: false });
     return false;
   };
@@ -72,11 +74,14 @@ export function startAdmin({ scheduler, kubeOf, namespace, volume: name, say }: 
     return true;
   };
 
+  const begin = (how: 'when asked' | 'always'): void => {
+    if (recovers === undefined) void look(recoverOnce);
+    recovers = how;
+  };
+
   return {
-    recoverWhenAsked: () => {
-      if (!recovers) void look(recoverOnce);
-      recovers = true;
-    },
+    recoverWhenAsked: () => begin('when asked'),
+    recoverAlways: () => begin('always'),
     isUndecided: () => isUndecided,
     force: (forMs) => {
       const endMs = scheduler.now() + forMs;

@@ -89,6 +89,8 @@ export function createLaws(options: LawsOptions): Laws {
   let lastAckMs = 0;
   /** A forced start of which nobody has made use is forgotten with the API server: both histories are as good. */
   let isOpen = false;
+  /** Replicas that were in sync at some time. */
+  const wasInSync = new Set<string>();
   /** By replica, whether its volume was ever seen on its machine. */
   const born = new Set<string>();
 
@@ -188,7 +190,10 @@ export function createLaws(options: LawsOptions): Laws {
           'a person decides',
           `a start is forced that was asked for when the record was ${accepted}, and it is ${old.recordGeneration} by now`,
         );
-      onForced(now.inSync?.[0] ?? '', old.attachment?.epoch ?? 0);
+      const { inSync = [] } = now;
+      if (inSync.length > 1)
+        broken('start only from the record', `after a forced start ${inSync.join(', ')} are in sync`);
+      onForced(inSync[0] ?? '', old.attachment?.epoch ?? 0);
     }
     if (now.attachment?.node && now.attachment.epoch > (forgottenEpoch ?? Infinity)) forgottenEpoch = undefined;
     compareSets(before, after);
@@ -197,8 +202,11 @@ export function createLaws(options: LawsOptions): Laws {
   const compareSets = (before: ReplicatedVolume | undefined, after: ReplicatedVolume | undefined): void => {
     const was = before?.status?.inSync ?? [];
     const is = after?.status?.inSync ?? [];
-    if (was !== is && was.length > 0) {
-      for (const name of is.filter((each) => !was.includes(each))) {
+    for (const name of is) wasInSync.add(name);
+    // A replica that is taken over from a disk has no object at first.
+    const isKnown = (name: string): boolean => forgottenEpoch === undefined || api.replicas.rows.has(name);
+    if (was !== is && (was.length > 0 || acknowledged.size > 0)) {
+      for (const name of is.filter((each) => !was.includes(each) && isKnown(each))) {
         const missing = lacking(name);
         if (missing.length > 0) broken('in sync means proven', `${name} joins the in-sync set: ${missing.join('; ')}`);
         const volatile = unflushed(name, flushed);
@@ -220,6 +228,18 @@ export function createLaws(options: LawsOptions): Laws {
         (operation as { goneMs?: number }).goneMs = nowMs();
       }
     }
+  };
+
+  /** A copy that counted goes when the members hold the data as often as the volume wants it. */
+  const leaves = (before: VolumeReplica | undefined, after: VolumeReplica | undefined): void => {
+    if (after?.spec.state !== 'Orphan' || before?.spec.state !== 'Active' || !wasInSync.has(after.metadata.name))
+      return;
+    const volume = volumeOf(after.spec.volume);
+    if (volume === undefined || volume.metadata.deletionTimestamp !== undefined || restored) return;
+    const { inSync = [], replicas = [] } = volume.status ?? {};
+    const good = replicas.filter(({ name, role }) => role === 'Member' && inSync.includes(name)).length;
+    if (good >= volume.spec.replicas) return;
+    broken('add before remove', `${after.metadata.name} leaves, and ${good} of ${volume.spec.replicas} are in sync`);
   };
 
   const replicaChanged = (after: VolumeReplica | undefined): void => {
@@ -257,7 +277,10 @@ export function createLaws(options: LawsOptions): Laws {
       if (kind === 'volume') {
         volumeChanged(change.before as ReplicatedVolume | undefined, change.after as ReplicatedVolume | undefined);
       }
-      if (kind === 'replica') replicaChanged(change.after as VolumeReplica | undefined);
+      if (kind === 'replica') {
+        leaves(change.before as VolumeReplica | undefined, change.after as VolumeReplica | undefined);
+        replicaChanged(change.after as VolumeReplica | undefined);
+      }
     },
     onAcknowledge: (session, { block, value, writer, isDurable }) => {
       if (isAbandoned(session)) return;
@@ -277,6 +300,11 @@ export function createLaws(options: LawsOptions): Laws {
         }
       }
       if (inSync.length === 0) broken('record before acknowledge', 'acknowledged with an empty in-sync set');
+      // Nothing that was acknowledged earlier may go again, either.
+      for (const replica of inSync) {
+        const missing = damaged.has(replica) || unrecorded.has(replica) ? [] : lacking(replica);
+        if (missing.length > 0) broken('in sync means proven', `${replica} is in sync: ${missing.join('; ')}`);
+      }
     },
     onFlush: (session, writer) => {
       const asked = new Map(acknowledged);
@@ -350,12 +378,11 @@ export function createLaws(options: LawsOptions): Laws {
       });
       const [first] = dumps;
       for (const { name, values } of dumps) {
-        if (values.join() !== first?.values.join()) {
-          broken(
-            'legs are identical',
-            `${first?.name} holds ${first?.values.join()} and ${name} holds ${values.join()}`,
-          );
-        }
+        const differing = values.flatMap((held, block) => {
+          const other = first?.values[block];
+          return held === other ? [] : [`block ${block} holds ${held} there and ${other} on ${first?.name}`];
+        });
+        if (differing.length > 0) broken('legs are identical', `${name}: ${differing.join('; ')}`);
       }
       const done = history
         .flatMap(counted)

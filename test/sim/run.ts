@@ -109,7 +109,7 @@ function apply(world: World, step: Step, trace: Trace | undefined): void {
       Object.assign(health, { down: true });
       later(API_RESTART_MS, () => Object.assign(health, { down: false }));
       world.laws.onRestore(() => world.api.restore(scheduler.now() - step.backMs, step.bumped));
-      world.admin.recoverWhenAsked();
+      world.admin.recoverAlways();
       return;
     case 'force':
       world.admin.force(step.forMs);
