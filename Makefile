@@ -73,7 +73,7 @@ model: install ## every way in which a small simulated story can go wrong: make 
 	@$(NODE) test/sim/model-main.ts $(if $(DEPTH),--depth $(DEPTH)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 mutants: install ## break each law on purpose and see the simulation catch it
-	@$(NODE) test/sim/mutants-main.ts $(ARGS)
+	@$(NODE) test/sim/mutants/main.ts $(ARGS)
 
 demo-clean: install ## end a demo that was kept
 	$(LAB) down --name demo

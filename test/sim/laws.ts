@@ -324,6 +324,14 @@ export function createLaws(options: LawsOptions): Laws {
     onPowerLoss: (machine) => {
       for (const name of forgottenEpoch === undefined ? inSyncNow() : []) {
         if (api.replicas.rows.get(name)?.spec.storageNode !== machine) continue;
+        // An array that was stopped in order has left nothing in a cache.
+        const isClean = [...api.volumes.rows.values()].some(({ status }) => status?.attachment?.clean === true);
+        const lost = isClean ? lacking(name) : [];
+        if (lost.length > 0)
+          broken(
+            'what was flushed survives',
+            `${machine} lost its power after a clean stop, and of ${name} ${lost.join('; ')}`,
+          );
         damaged.add(name);
         const missing = unrecorded.has(name) ? [] : unflushed(name, flushed);
         if (missing.length > 0)

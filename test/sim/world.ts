@@ -22,7 +22,7 @@ import type { ApiHealth } from './kube.ts';
 import { kubeFor } from './kube.ts';
 import type { Laws } from './laws.ts';
 import { createLaws } from './laws.ts';
-import type { Mutation, Role } from './mutants.ts';
+import type { Mutation, Role } from './mutants/mutation.ts';
 import type { Network } from './network.ts';
 import { createNetwork } from './network.ts';
 import type { Service } from './programs.ts';

@@ -10,6 +10,7 @@ export class Content {
   private readonly medium = new Map<number, number>();
   private readonly cache = new Map<number, number[]>();
   private readonly isVolatile: boolean;
+  flushes = 0;
 
   constructor(isVolatile: boolean) {
     this.isVolatile = isVolatile;
@@ -35,6 +36,7 @@ export class Content {
   }
 
   flush(): void {
+    this.flushes += 1;
     for (const [block, values] of this.cache) this.medium.set(block, values.at(-1) ?? 0);
     this.cache.clear();
   }
@@ -86,6 +88,8 @@ export class Disk {
   private readonly queue: Waiting[] = [];
   private busy = false;
   private health: DiskHealth = 'well';
+  /** The write that a disk that sticks keeps. */
+  private stuck: Waiting | undefined;
 
   constructor(world: KernelWorld, boot: ProgramHandle) {
     this.world = world;
@@ -94,6 +98,10 @@ export class Disk {
 
   setHealth(health: DiskHealth): void {
     this.health = health;
+    if (health !== 'sticks' && this.stuck) {
+      this.queue.push(this.stuck);
+      this.stuck = undefined;
+    }
     this.serve();
   }
 
@@ -111,9 +119,14 @@ export class Disk {
       // A disk that has begun to hang keeps the request that it was working on.
       if (this.health === 'hangs') return;
       const [next] = this.queue.splice(Math.floor(this.world.fraction() * this.queue.length), 1);
-      if (next) this.run(next);
+      if (next && this.sticks(next)) this.stuck = next;
+      else if (next) this.run(next);
       this.serve();
     });
+  }
+
+  private sticks({ request: { op, block } }: Waiting): boolean {
+    return this.health === 'sticks' && this.stuck === undefined && op === 'write' && block >= HEADER_BLOCKS;
   }
 
   private run({ content, request, answer }: Waiting): void {

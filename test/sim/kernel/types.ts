@@ -34,9 +34,9 @@ export interface Network {
 /**
  * How the disks of a storage machine answer: at once; after a while each; with an error (a path error to the client, which its valve holds); with
  * an error that is the medium's (bad sectors, or writes that find no room: it goes through the valve to md); or not at all
- * until they are well.
+ * until they are well; or all but one write of data, which gets stuck and is carried out when they are well.
  */
-export type DiskHealth = 'well' | 'slow' | 'errors' | 'bad sectors' | 'full' | 'full bitmap' | 'hangs';
+export type DiskHealth = 'well' | 'slow' | 'errors' | 'bad sectors' | 'full' | 'full bitmap' | 'hangs' | 'sticks';
 
 export interface StorageKernelOptions {
   readonly machine: string;
