@@ -54,6 +54,9 @@ export async function execute(action: Action, context: ExecuteContext): Promise<
       return context.ports.md.unfreeze(arrayName(context.connection.spec.volumeUid));
     case 'RecordJoined':
       return recordJoined(factsOf(action.nqn, context), context);
+    case 'RecordAnew':
+      await record(context, ({ inSync = [] }) => ({ inSync, outOfSync: {}, anew: true }));
+      return;
     case 'Stop':
       return withArray('Stop', context, () => stop(context));
     case 'FinishRelease':

@@ -56,6 +56,8 @@ export interface ConnectionFacts {
   readonly dropSlowAfterMs: number | undefined;
   /** For how long the API server could not be reached to record something; 0 while it answers. */
   readonly unrecordableForMs: number;
+  /** The API server had accepted a later record than the one that it has now. */
+  readonly forgotten: boolean;
   /** The API server knows this boot of ours and every drain that we wait for. */
   readonly told: boolean;
   readonly raidDisks: number;
@@ -100,6 +102,8 @@ export type Action =
   /** Lets the array sync and take members again, which a join that was cut off had stopped. */
   | { readonly kind: 'Unfreeze' }
   | { readonly kind: 'RecordJoined'; readonly nqn: string }
+  /** Tells the API server again what it has forgotten. */
+  | { readonly kind: 'RecordAnew' }
   | { readonly kind: 'Stop' }
   | { readonly kind: 'FinishRelease' }
   | { readonly kind: 'Fence' };

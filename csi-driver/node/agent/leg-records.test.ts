@@ -107,6 +107,25 @@ describe('writing the record to the legs', () => {
     expect(header('b')).toMatchObject(STAMP);
   });
 
+  // Found by the simulation: the API server was restored from a backup while a volume was in use. A leg was dropped "by record",
+  // the legs were told the old record, and the dropped leg's later one outbid it: acknowledged writes were rolled back.
+  test('an older record does not take the place of a later one', async () => {
+    await writeLegRecords(context(), { ...STAMP, generation: 6, inSync: ['v-a', 'v-c'] }, reach(leg('a')));
+    await expect(writeLegRecords(context(), STAMP, reach(leg('a')))).rejects.toThrow(/^HF500: v-a knows .*recover/);
+    expect(header('a')).toMatchObject({ generation: 6 });
+    expect(memory.forgotten).toBe(false);
+  });
+
+  test('one of this attachment that names no more than the later one gets a number above', async () => {
+    await writeLegRecords(context(), { ...STAMP, generation: 8 }, reach(leg('a')));
+    memory.recordGeneration = 0;
+    const less = { ...STAMP, generation: 8, inSync: ['v-a'] };
+    await expect(writeLegRecords(context(), less, reach(leg('a')))).rejects.toThrow('HF500');
+    expect(memory).toMatchObject({ recordGeneration: 8, forgotten: true });
+    await writeLegRecords(context(), { ...less, generation: 9 }, reach(leg('a')));
+    expect(header('a')).toMatchObject({ generation: 9, inSync: ['v-a'] });
+  });
+
   test('a program that was started again goes on after what is there', async () => {
     await writeLegRecords(context(), STAMP, reach(leg('a')));
     memory = new VolumeMemory();

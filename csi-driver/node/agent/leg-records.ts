@@ -53,6 +53,19 @@ async function writeLegRecord(
   const header: LegHeader = { ...stamp, volume, volumeUid, replica: leg.replica, replicaUid: leg.uid };
   const before = trace.header ?? (await readLegHeader(context, device));
   if (isSame(before, header)) return;
+  // What the leg knows was accepted once. To put an older record in its place would make others' word count that lack writes.
+  if (before.state === 'record' && ['ahead', 'diverged'].includes(standingOf(before.header, stamp))) {
+    const { epoch, lineage, generation, inSync } = before.header;
+    if (epoch === stamp.epoch && lineage === stamp.lineage && stamp.inSync.every((name) => inSync.includes(name))) {
+      // Of this very attachment, and all that still count did so then: the record only lacks a number above.
+      memory.recordGeneration = Math.max(memory.recordGeneration, generation);
+      memory.forgotten = true;
+    }
+    throw new HoldfastError(
+      'HF500',
+      `${leg.replica} knows ${describeStamp(before.header)}, and is to be told ${describeStamp(stamp)}; was the API server restored from an old backup? See holdfast recover`,
+    );
+  }
   const { offsetBytes, sequence } = nextLegSlot(before);
   trace.header = undefined;
   await ports.writeDevice(device, offsetBytes, encodeLegHeader(header, sequence), ioTimeoutMs(context));

@@ -10,7 +10,7 @@ import { VolumeMemory } from './memory.ts';
 import { observe, type SharedHostFacts } from './observe.ts';
 import type { AgentPorts } from './ports.ts';
 import { isCalm, lookAgainMs, plan, slowLegs } from './plan.ts';
-import { EpochLostError } from './record.ts';
+import { EpochLostError, isForgotten } from './record.ts';
 import { connectionStatus, isUrgent } from './status.ts';
 
 /** Progress of a sync is written at most this often. */
@@ -19,6 +19,8 @@ const PROGRESS_MS = 1000;
 const LEAST_PAUSE_MS = 20;
 /** Figures alone (latencies) are written at most this often. */
 const FIGURES_MS = 30_000;
+/** Caches that are behind for longer are no matter of a slow watch alone. */
+const BEHIND_MS = 5_000;
 /** A calm volume is looked at in full at least this often. */
 const FULL_LOOK_MS = 10_000;
 
@@ -52,6 +54,8 @@ export class VolumeLoop {
   /** Something called for a look while one was under way. */
   private isAwake = false;
   private finished = false;
+  /** Since when the caches have been behind what is known here. */
+  private behindSinceMs: number | undefined;
   /** The last full look, when it found all calm. */
   private calm:
     | {
@@ -196,6 +200,28 @@ export class VolumeLoop {
       this.volume = found?.metadata.uid === volumeUid ? newer(this.volume, found) : lost(this.connection, epoch);
     }
     if (!connection) this.connection = deleted(this.connection, deps.ports.clock.now());
+    await this.catchUp(cached, connection);
+  }
+
+  /**
+   * Caches lag for a moment behind what was written here. When they stay behind, the API server was perhaps restored from a
+   * backup, and is asked itself: of the connection its word counts; of the record ours, while the epoch is ours.
+   */
+  private async catchUp(cached: ReplicatedVolume | undefined, connection: VolumeConnection | undefined): Promise<void> {
+    const { deps, volume } = this;
+    const isBehind = isOlder(cached, volume) || isOlder(connection, this.connection);
+    if (!isBehind) this.behindSinceMs = undefined;
+    else this.behindSinceMs ??= this.nowMs();
+    if (this.behindSinceMs === undefined || this.nowMs() - this.behindSinceMs < BEHIND_MS) return;
+    this.behindSinceMs = undefined;
+    const [found, wanted] = await Promise.all([
+      deps.volumes.get(this.connection.spec.volume),
+      deps.connections.get(this.name),
+    ]);
+    if (wanted?.metadata.uid === this.connection.metadata.uid && wanted) this.connection = wanted;
+    if (!found || found.metadata.uid !== volume?.metadata.uid) return;
+    if (isForgotten(volume?.status, found.status)) this.memory.forgotten = true;
+    else this.volume = found;
   }
 
   /** @returns what it failed with */
@@ -212,8 +238,10 @@ export class VolumeLoop {
         facts,
         memory,
         log: deps.log,
+        // Whatever its version: after a restore from a backup the versions begin anew from an old one.
         recorded: (accepted) => {
-          this.volume = newer(this.volume, accepted);
+          this.volume = accepted;
+          memory.forgotten = false;
         },
         changed: () => {
           deps.observeHost.forget();
@@ -278,6 +306,10 @@ function replacing(before: object | undefined, after: object): object {
 
 interface Versioned {
   readonly metadata: { readonly uid?: string | undefined; readonly resourceVersion?: string | undefined };
+}
+
+function isOlder(cached: Versioned | undefined, held: Versioned | undefined): boolean {
+  return cached !== undefined && held?.metadata.uid === cached.metadata.uid && newer(held, cached) !== cached;
 }
 
 /** The newer of two states of an object. Resource versions of one object grow (Kubernetes 1.35, KEP-5504). */

@@ -111,6 +111,8 @@ export class VolumeMemory {
   slow: readonly string[] = [];
   /** Since when the API server could not be reached to record something. */
   unrecordableSinceMs: number | undefined;
+  /** The API server has been found to have an older record than it had accepted. */
+  forgotten = false;
   /** The highest number of a record that this process has put on a leg. */
   recordGeneration = 0;
   lastSync: LastSync | undefined;

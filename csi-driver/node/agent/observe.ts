@@ -93,6 +93,7 @@ export async function observe(input: ObserveInput): Promise<ConnectionFacts> {
     continueAfterMs: policyDelayMs('onControlPlaneLoss', spec.onControlPlaneLoss),
     dropSlowAfterMs: policyDelayMs('onSlowLeg', spec.onSlowLeg),
     unrecordableForMs: memory.unrecordableSinceMs === undefined ? 0 : nowMs - memory.unrecordableSinceMs,
+    forgotten: memory.forgotten,
     told: isTold(connection, memory, bootId),
     raidDisks: spec.raidDisks,
     clean: status?.attachment?.clean ?? false,

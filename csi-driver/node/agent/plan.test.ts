@@ -74,6 +74,7 @@ function facts(overrides: Partial<ConnectionFacts> = {}): ConnectionFacts {
     dropSlowAfterMs: undefined,
     unrecordableForMs: 0,
     told: true,
+    forgotten: false,
     raidDisks: 2,
     clean: true,
     array: array(),

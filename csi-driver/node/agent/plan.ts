@@ -32,6 +32,7 @@ const KEEPS_GOING = new Set<Action['kind']>([
   'Drop',
   'MarkActive',
   'RecordJoined',
+  'RecordAnew',
   'Connect',
   'SwapValve',
   'ReinstatePath',
@@ -138,6 +139,7 @@ function planRunning(facts: ConnectionFacts, array: MdArray): Plan {
   const lost = planLostArray(facts, array);
   if (lost) return lost;
   const actions: Action[] = facts.linked ? [] : [{ kind: 'Link' }];
+  if (facts.forgotten) actions.push({ kind: 'RecordAnew' });
   const failing = facts.legs.filter((leg) => isFailing(leg, facts));
   const droppable = failing.filter((leg) => !leg.recorded || survivors(facts, [leg]).length > 0);
   // Also those that can't be dropped: the array waits for them. First of all, as a drop writes to the legs that stay.

@@ -72,6 +72,23 @@ describe('the record', () => {
     expect(api.stored().status?.inSync).toEqual(['v-a']);
   });
 
+  // Given an API server that was restored from a backup while the volume is in use, then its record is an older one: r-b was
+  // out of sync by then, or is long since. What is written next rests on what it had accepted.
+  test('goes on from what the API server had accepted and has forgotten', async () => {
+    const away = { epoch: 7, at: '2026-01-01T00:00:00Z' };
+    const api = server(volume(5, { inSync: ['v-b', 'v-c'], recordGeneration: 3, outOfSync: { 'v-a': away } }));
+    const known = volume(9, { inSync: ['v-a', 'v-b'], recordGeneration: 6, outOfSync: { 'v-c': away } });
+    await changeRecord(api.resource, known, owner, withoutB);
+    expect(api.patches).toEqual([{ inSync: ['v-a'], recordGeneration: 7, outOfSync: { 'v-a': null, 'v-c': away } }]);
+  });
+
+  test('is told to an API server that has forgotten it', async () => {
+    const api = server(volume(5, { inSync: ['v-b'], recordGeneration: 3 }));
+    const anew = ({ inSync = [] }: Status) => ({ inSync, outOfSync: {}, anew: true });
+    await changeRecord(api.resource, volume(9, { recordGeneration: 6 }), owner, anew);
+    expect(api.stored().status).toMatchObject({ inSync: ['v-a', 'v-b'], recordGeneration: 7 });
+  });
+
   test('never becomes empty', async () => {
     const api = server(volume(5));
     await expect(changeRecord(api.resource, volume(5), owner, () => ({ inSync: [], outOfSync: {} }))).rejects.toThrow(

@@ -18,6 +18,8 @@ export interface RecordChange {
   /** Entries to set, and `null` for those to forget. */
   readonly outOfSync: Readonly<Record<string, OutOfSync | null>>;
   readonly clean?: boolean;
+  /** It is a new record, although it says the same. */
+  readonly anew?: boolean;
 }
 
 export interface OutOfSync {
@@ -61,20 +63,23 @@ export async function changeRecord(
       }
       throw new EpochLostError(name, owner.epoch, attachment);
     }
-    const wanted = change(volume.status);
+    const forgotten = isForgotten(cached.status, volume.status);
+    const status = forgotten ? { ...volume.status, ...recordOf(cached.status) } : volume.status;
+    const wanted = change(status) ?? (forgotten ? { inSync: status.inSync ?? [], outOfSync: {} } : undefined);
     if (!wanted) return volume;
     if (wanted.inSync.length === 0) throw new Error(`${name}: refusing to record an empty in-sync set`);
     const inSync = [...wanted.inSync].sort();
-    const before = volume.status.inSync ?? [];
+    const before = status.inSync ?? [];
     // A start is a new record as well: from then on the legs may differ, which the one before does not say.
-    const isNew = wanted.clean === false || inSync.join() !== [...before].sort().join();
-    const recordGeneration = Math.max(volume.status.recordGeneration ?? 0, knownGeneration) + 1;
+    const isNew =
+      forgotten || wanted.anew === true || wanted.clean === false || inSync.join() !== [...before].sort().join();
+    const recordGeneration = Math.max(status.recordGeneration ?? 0, knownGeneration) + 1;
     const patch = {
       metadata: { resourceVersion: volume.metadata.resourceVersion },
       status: {
         inSync,
         ...(isNew ? { recordGeneration } : {}),
-        outOfSync: wanted.outOfSync,
+        outOfSync: forgotten ? instead(volume.status.outOfSync, status.outOfSync, wanted.outOfSync) : wanted.outOfSync,
         ...(wanted.clean === undefined ? {} : { attachment: { clean: wanted.clean } }),
       },
     };
@@ -85,4 +90,31 @@ export async function changeRecord(
       volume = await volumes.get(name, options);
     }
   }
+}
+
+/**
+ * Whether the API server has forgotten what it had accepted, as after it was restored from a backup: the numbers of records
+ * only grow. Who has the volume's epoch is the only one who changes its record, and goes on from the one that it knows.
+ */
+export function isForgotten(known: Status | undefined, found: Status | undefined): boolean {
+  return (
+    known?.attachment?.epoch === found?.attachment?.epoch &&
+    (known?.lineage ?? 1) === (found?.lineage ?? 1) &&
+    (known?.recordGeneration ?? 0) > (found?.recordGeneration ?? 0)
+  );
+}
+
+const recordOf = ({ inSync = [], outOfSync = {}, recordGeneration = 0 }: Status = {}) => ({
+  inSync,
+  outOfSync,
+  recordGeneration,
+});
+
+/** A merge patch that puts entries in the place of those that are there. */
+function instead(
+  present: object = {},
+  known: Readonly<Record<string, OutOfSync>> = {},
+  changed: Readonly<Record<string, OutOfSync | null>>,
+): Readonly<Record<string, OutOfSync | null>> {
+  return { ...Object.fromEntries(Object.keys(present).map((name) => [name, null])), ...known, ...changed };
 }
