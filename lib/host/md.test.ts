@@ -37,3 +37,18 @@ describe('a kernel without a bitmap for external metadata', () => {
     await expect(createMd(sysfs).assembleReadOnly(ARRAY)).rejects.toThrow(/EBUSY/);
   });
 });
+
+describe('an array that is being deleted', () => {
+  const sysfs = {
+    readAttribute: (path: string) => {
+      throw new SysfsError(`reading ${path}: EBUSY`, 'EBUSY');
+    },
+    listDirectory: () => ['md_hf'],
+  } as unknown as Sysfs;
+
+  // Seen on 6.1, right after a stop.
+  test('is none', () => {
+    expect(createMd(sysfs).readArray('md_hf')).toBeUndefined();
+    expect(createMd(sysfs).list('md_')).toEqual([]);
+  });
+});

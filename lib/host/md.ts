@@ -151,26 +151,34 @@ async function externalBitmap(sysfs: Sysfs, md: string): Promise<void> {
 
 /** The port over sysfs. */
 export function createMd(sysfs: Sysfs): Md {
+  // An array that is being deleted answers EBUSY (md.c, md_attr_show); a new one of its name waits until it has gone (md_alloc).
+  const read = (path: string): string | undefined => {
+    try {
+      return sysfs.readAttribute(path);
+    } catch (error) {
+      if (error instanceof SysfsError && error.code === 'EBUSY') return undefined;
+      throw error;
+    }
+  };
   return {
     readArray(name) {
       const md = dir(name);
       // Before the members: a state that waits because of a member that failed is then seen together with that member.
-      const state = sysfs.readAttribute(arrayStatePath(name));
+      const state = read(arrayStatePath(name));
       if (state === undefined || state === 'clear') return undefined;
-      const syncAction = sysfs.readAttribute(`${md}/sync_action`) ?? 'idle';
+      const syncAction = read(`${md}/sync_action`) ?? 'idle';
       return {
         name,
         state,
         syncAction,
-        sync:
-          syncAction === 'idle' ? undefined : parseSyncCompleted(sysfs.readAttribute(`${md}/sync_completed`) ?? 'none'),
+        sync: syncAction === 'idle' ? undefined : parseSyncCompleted(read(`${md}/sync_completed`) ?? 'none'),
         members: sysfs
           .listDirectory(md)
           .filter((entry) => entry.startsWith('dev-'))
           .flatMap((entry) => {
             const device = entry.slice(4);
-            const words = sysfs.readAttribute(memberStatePath(name, device));
-            const slot = parseSlot(sysfs.readAttribute(`${md}/${entry}/slot`));
+            const words = read(memberStatePath(name, device));
+            const slot = parseSlot(read(`${md}/${entry}/slot`));
             return words === undefined ? [] : [{ device, state: parseWords(words), slot }];
           }),
       };
@@ -178,14 +186,14 @@ export function createMd(sysfs: Sysfs): Md {
     list: (prefix) =>
       sysfs
         .listDirectory('/sys/block')
-        .filter((name) => name.startsWith(prefix) && sysfs.readAttribute(arrayStatePath(name)) !== undefined),
-    deviceNumber: (name) => sysfs.readAttribute(`/sys/block/${name}/dev`),
-    isResynced: (name) => sysfs.readAttribute(`${dir(name)}/resync_start`) === 'none',
+        .filter((name) => name.startsWith(prefix) && read(arrayStatePath(name)) !== undefined),
+    deviceNumber: (name) => read(`/sys/block/${name}/dev`),
+    isResynced: (name) => read(`${dir(name)}/resync_start`) === 'none',
     async assembleReadOnly(options) {
       const md = dir(options.name);
-      const state = sysfs.readAttribute(`${md}/array_state`);
+      const state = read(`${md}/array_state`);
       if (state !== undefined && state !== 'clear') await sysfs.writeAttribute(`${md}/array_state`, 'clear');
-      if (sysfs.readAttribute(`${md}/array_state`) === undefined) {
+      if (read(`${md}/array_state`) === undefined) {
         await sysfs.writeAttribute('/sys/module/md_mod/parameters/new_array', options.name);
       }
       const sizeKib = String(options.sizeBytes / 1024);
@@ -225,13 +233,11 @@ export function createMd(sysfs: Sysfs): Md {
       const md = dir(name);
       const member = `${md}/dev-${options.device}`;
       const wanted = { offset: String(options.dataOffsetBytes / 512), size: String(options.sizeBytes / 1024) };
-      const missing = (attribute: 'offset' | 'size'): boolean =>
-        sysfs.readAttribute(`${member}/${attribute}`) !== wanted[attribute];
+      const missing = (attribute: 'offset' | 'size'): boolean => read(`${member}/${attribute}`) !== wanted[attribute];
       await sysfs.writeAttribute(`${md}/sync_action`, 'frozen');
       // In its place already: an earlier try was cut off before its last step, which follows.
-      if (parseSlot(sysfs.readAttribute(`${member}/slot`)) !== options.slot) {
-        if (sysfs.readAttribute(`${member}/state`) === undefined)
-          await sysfs.writeAttribute(`${md}/new_dev`, options.devNo);
+      if (parseSlot(read(`${member}/slot`)) !== options.slot) {
+        if (read(`${member}/state`) === undefined) await sysfs.writeAttribute(`${md}/new_dev`, options.devNo);
         await sysfs.writeAttribute(`${member}/state`, HOLDS_WRITE_ERRORS);
         // An offset is refused once there is a size (kernel: md.c, offset_store).
         if (missing('offset')) await sysfs.writeAttribute(`${member}/offset`, wanted.offset);
@@ -247,7 +253,7 @@ export function createMd(sysfs: Sysfs): Md {
       await sysfs.writeAttribute(`${dir(name)}/sync_action`, 'idle');
     },
     async stopArray(name) {
-      if (sysfs.readAttribute(`${dir(name)}/array_state`) === undefined) return;
+      if (read(`${dir(name)}/array_state`) === undefined) return;
       await sysfs.writeAttribute(`${dir(name)}/array_state`, 'clear');
     },
   };
