@@ -40,7 +40,7 @@ format: install ## format all files
 typecheck: install ## check the types
 	npx tsc --noEmit
 
-test: verify test-unit test-api test-lab ## all tests: about 20 minutes once the lab is built
+test: verify test-unit mutants model test-api test-lab ## all tests: about 20 minutes once the lab is built
 
 test-unit: install ## unit tests: seconds, needs neither Go nor QEMU
 	npm run -s test:unit
@@ -69,8 +69,8 @@ stall: build ## how long a writer waits when one thing fails, over many repetiti
 sim: install ## random faults on the real programs over simulated machines, in seconds: make sim SEEDS=20000 SEED=7 JOBS=2
 	@$(NODE) test/sim/main.ts $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
-model: install ## every way in which a small simulated story can go wrong: make model DEPTH=2 MINUTES=60
-	@$(NODE) test/sim/model-main.ts $(if $(DEPTH),--depth $(DEPTH)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
+model: install ## every way in which small simulated worlds can depart from their usual course: make model DEPTH=2 MINUTES=60
+	@$(NODE) test/sim/model/main.ts $(if $(DEPTH),--depth $(DEPTH)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 mutants: install ## break each law on purpose and see the simulation catch it
 	@$(NODE) test/sim/mutants/main.ts $(ARGS)
