@@ -53,8 +53,11 @@ export function kubeFor(world: KubeWorld, program: ProgramHandle, place: string)
         const say = (): void => reject(new KubeError(0, reason, `${label}: no answer from the API server`));
         scheduler.after(program, atMs - scheduler.now(), `${label} unanswered`, say);
       };
+      const thereMs = travelMs();
+      // The sender gives up in its time, and the request arrives all the same.
+      if (thereMs > timeoutMs) fail('Timeout', deadlineMs);
       // Not the program's event: what is on its way arrives, whether its sender lives or not.
-      scheduler.after(undefined, travelMs(), label, () => {
+      scheduler.after(undefined, thereMs, label, () => {
         if (health.down && network.reachable(place, API)) return fail('ConnectionFailed', scheduler.now() + 1);
         if (!network.reachable(place, API)) return fail('Timeout', deadlineMs);
         let settle: () => void;
