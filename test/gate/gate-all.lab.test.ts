@@ -46,17 +46,11 @@ if (isWanted) {
     expect(seen.error).toContain(lab.kernel);
     expect(['clear', 'inactive', undefined]).toContain(seen.arrayState);
   });
-  // The rest of the gate is as good there: what is missing is the way back by bitmap.
-  test.each([
-    { fault: 'error', queueDepth: 16 },
-    { fault: 'fence', queueDepth: 1 },
-    { fault: 'late-data-nospc', queueDepth: 16 },
-  ] as const)('$fault at queue depth $queueDepth: held, without a bitmap', async (options) => {
-    expect(await hold({ gate: 'valve', bitmap: false, ...options })).toMatchObject({ missing: 0 });
-  });
-  test('without a bitmap a leg comes back whole', async () => {
-    const seen = await lab.scenario<WithoutBitmapResult>('withoutBitmap', {});
-    expect(seen.identical).toBe(true);
+  // The rest of the gate is as good there: what is missing is the way back by bitmap. (One start only: 7.3 refuses a second one
+  // of the same name, where it finds the first one's attributes again.)
+  test('without a bitmap a leg that fails is held, and comes back whole', async () => {
+    const seen = await lab.scenario<WithoutBitmapResult>('withoutBitmap', { holdMs: HOLD_MS });
+    expect(seen).toMatchObject({ missing: 0, identical: true });
     expect(seen.copiedKib).toBeGreaterThanOrEqual(16 * 1024);
   });
 });
