@@ -102,6 +102,19 @@ const stage: Stage = {
       );
     return { result: () => result };
   },
+  async flush() {
+    await (await device)?.datasync();
+  },
+  async flushLeg(leg) {
+    await run('sync', ['--data', `/dev/${ports.valves.list('gate-valve-').get(`gate-valve-${leg}`)?.device}`]);
+  },
+  flushes(leg) {
+    const [controller] = ports.nvme.listControllers((nqn) => nqn === nqnOf(leg));
+    const dir = `/sys/class/nvme/${controller?.name}`;
+    const [path = ''] = hostSysfs.listDirectory(dir).filter((name) => /^nvme\d+(c\d+)?n\d+$/.test(name));
+    // Documentation/block/stat.rst: the sixteenth field.
+    return Number(hostSysfs.readAttribute(`${dir}/${path}/stat`)?.trim().split(/\s+/)[15]);
+  },
   async release() {
     await (await device)?.close();
     device = undefined;

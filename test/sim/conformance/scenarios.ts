@@ -38,6 +38,13 @@ const SOON_MS = 1500;
 const chunk = (number: number): number => number * CHUNK_BLOCKS;
 const size = (seen: readonly number[]): number => seen.length;
 
+/** How something ended: `done`, or the kernel's errno. */
+const code = (work: Promise<unknown>): Promise<string | undefined> =>
+  work.then(
+    () => 'done',
+    (error: { code?: string }) => error.code,
+  );
+
 /** The same beginning for most: two legs, one write done. */
 async function running(stage: Stage): Promise<void> {
   await stage.connect(1);
@@ -352,11 +359,6 @@ async function whichBitmap(stage: Stage): Promise<Seen> {
 /** What md answers when it is asked for something at the wrong time. */
 async function refusals(stage: Stage): Promise<Seen> {
   await running(stage);
-  const code = (work: Promise<unknown>): Promise<string | undefined> =>
-    work.then(
-      () => 'done',
-      (error: { code?: string }) => error.code,
-    );
   const held = await code(stage.md.stopArray(ARRAY));
   const inSync = await code(stage.md.removeMember(ARRAY, deviceOf(stage, 2)));
   const valve = await stage.valves.remove(valveOf(2)).then(
@@ -400,6 +402,53 @@ async function halfJoined(stage: Stage): Promise<Seen> {
   return { before, later, back, differ: await differences(stage) };
 }
 
+/** From Linux 6.7 on a member goes only when all I/O of the array has ended, and new I/O waits for that. */
+async function removeWhileWaiting(stage: Stage): Promise<Seen> {
+  await running(stage);
+  await drop(stage, 2);
+  await stage.cut(1, true);
+  const first = stage.write(chunk(3), 2);
+  await stage.sleep(NOTICED_MS);
+  let removed: string | undefined;
+  void code(stage.md.removeMember(ARRAY, deviceOf(stage, 2))).then((result) => (removed = result));
+  await stage.sleep(SOON_MS);
+  const second = stage.write(chunk(5), 3);
+  await stage.sleep(SOON_MS);
+  const waiting = { removed: removed ?? 'waits', writes: [first.result() ?? 'waits', second.result() ?? 'waits'] };
+  await stage.cut(1, false);
+  await until(stage, () => controllerOf(stage, 1) === 'live');
+  await stage.valves.reinstatePath(valveOf(1), namespaceOf(stage, 1).devNo);
+  const released = await until(
+    stage,
+    () => first.result() === 'done' && second.result() === 'done' && removed !== undefined,
+  );
+  return { waiting, released, removed, member: memberOf(stage, 2) };
+}
+
+/** Which of md's doings make what a leg holds durable, and how a flush gets to a leg. */
+async function flushed(stage: Stage): Promise<Seen> {
+  await running(stage);
+  await stage.sleep(AGED_MS);
+  const grown = async (work: () => Promise<unknown>): Promise<boolean[]> => {
+    const before = [stage.flushes(1), stage.flushes(2)];
+    await work();
+    return [1, 2].map((leg, index) => stage.flushes(leg) > (before[index] ?? 0));
+  };
+  const array = await grown(() => stage.flush());
+  const leg = await grown(() => stage.flushLeg(2));
+  // Writes are durable by themselves; the bit of the first in a chunk is preceded by a flush.
+  const write = await grown(() => writeNow(stage, chunk(3), 2));
+  const second = await grown(() => writeNow(stage, chunk(3) + 1, 3));
+  await stage.sleep(AGED_MS);
+  await drop(stage, 2);
+  await remove(stage, 2);
+  const copy = await grown(async () => {
+    await join(stage, 2, 'Full');
+    await synced(stage);
+  });
+  return { array, leg, write, second, copy };
+}
+
 function slotOf(stage: Stage, leg: number): number | undefined {
   return stage.md.readArray(ARRAY)?.members.find(({ device }) => device === deviceOf(stage, leg))?.slot;
 }
@@ -425,4 +474,6 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   whichBitmap,
   refusals,
   halfJoined,
+  removeWhileWaiting,
+  flushed,
 };

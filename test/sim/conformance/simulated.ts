@@ -98,6 +98,10 @@ export async function simulatedStage(seed: number): Promise<{ stage: Stage; sche
       client.submitWrite(`/dev/${ARRAY}`, block, value, (ok) => (result = ok ? 'done' : 'error'));
       return { result: () => result };
     },
+    flush: () => client.submitFlush(`/dev/${ARRAY}`),
+    flushLeg: (leg) =>
+      ports.flushDevice(ports.valves.list('gate-valve-').get(`gate-valve-${leg}`)?.device ?? '', 10_000),
+    flushes: (leg) => at(leg).flushes(uidOf(leg)),
     release: () => client.releaseDevice(`/dev/${ARRAY}`),
   };
   return { stage, scheduler };

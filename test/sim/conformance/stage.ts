@@ -39,6 +39,12 @@ export interface Stage {
   pokeBits(leg: number, chunks: readonly number[]): Promise<void>;
   /** Begins a write on the array. */
   write(block: number, value: number): PendingWrite;
+  /** Makes all that the array has acknowledged durable. */
+  flush(): Promise<void>;
+  /** The same for one leg alone, through its valve. */
+  flushLeg(leg: number): Promise<void>;
+  /** Flushes that have reached a leg. */
+  flushes(leg: number): number;
   /** Lets go of the array's device, so that it can be stopped. */
   release(): Promise<void>;
 }

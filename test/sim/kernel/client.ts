@@ -6,7 +6,7 @@ import { SysfsError, type Sysfs } from '../../../lib/host/sysfs.ts';
 import { createValves } from '../../../lib/host/valve.ts';
 import { WORLD_BEGAN_MS, type ProgramHandle } from '../scheduler.ts';
 import { csiHost, type CsiMachine } from './csi.ts';
-import { BLOCK_BYTES, errno, type Request } from './io.ts';
+import { BLOCK_BYTES, errno, type IoStatus, type Request } from './io.ts';
 import type { MdArray } from './md.ts';
 import { bootIdOf } from './names.ts';
 import { pagesOf } from './pages.ts';
@@ -63,6 +63,7 @@ export interface ClientEnd extends ClientKernel {
   /** Writes a block, durable before it counts. The device stays open until `releaseDevice`. */
   submitWrite(path: string, block: number, value: number, done: (ok: boolean) => void): void;
   releaseDevice(path: string): Promise<void>;
+  submitFlush(path: string): Promise<void>;
 }
 
 /** A client machine: its NVMe/TCP host, valves, md arrays, mounts and user processes. */
@@ -101,6 +102,11 @@ export function createClientKernel(options: ClientKernelOptions): ClientEnd {
       held.add(array);
       array.submit({ op: 'write', block, count: 1, values: [value], fua: true }, (status) => done(status === 'ok'));
     },
+    submitFlush: (path) =>
+      new Promise((resolve, reject) => {
+        const done = (status: IoStatus): void => (status === 'ok' ? resolve() : reject(errno('EIO', 'flush')));
+        boot.arrayAt(path)?.submit({ op: 'flush', block: 0, count: 0 }, done);
+      }),
     releaseDevice(path) {
       const array = boot.arrayAt(path);
       if (array && held.delete(array)) array.openers -= 1;

@@ -26,6 +26,8 @@ export interface StorageEnd extends StorageKernel {
   namespaceBytes(nqn: string): number | undefined;
   /** Puts a value on the medium of a replica behind everybody's back; blocks of the header are negative. */
   pokeBlock(replicaUid: string, block: number, value: number): void;
+  /** Flushes of a replica's volume that its disk has done. */
+  flushes(replicaUid: string): number;
 }
 
 type Volume = FakeStorage['lvs'] extends Map<string, infer V> ? V : never;
@@ -211,6 +213,7 @@ export function createStorageKernel(options: StorageKernelOptions): StorageEnd {
       const volume = volumeOf(uid);
       if (volume) volumes.content(volume).write(HEADER_BLOCKS + block, value, true);
     },
+    flushes: (uid) => blockOf(uid, (content) => content.flushes) ?? 0,
     exports: (): Export[] => (on ? target.exports() : []),
   };
 }
