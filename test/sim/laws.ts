@@ -8,6 +8,7 @@ import { explainAll } from '../history/explain.ts';
 import type { Operation } from '../history/history.ts';
 import type { ApiServer, Change } from './api.ts';
 import type { Acknowledged, StorageKernel } from './kernel/types.ts';
+import { createTruth } from './truth.ts';
 
 export interface Violation {
   readonly law: string;
@@ -68,27 +69,13 @@ export function createLaws(options: LawsOptions): Laws {
   const { api, storage, nowMs, blocks, history, unrecordableMs } = options;
   let violation: Violation | undefined;
   let value = 0;
-  const acknowledged = new Map<number, number>();
-  /** By block, the last value that was acknowledged as durable: by itself, or by a flush. */
-  const flushed = new Map<number, number>();
-  /**
-   * Replicas of the in-sync set whose machine has lost its power: they may lack writes that were not flushed, also some that are
-   * acknowledged only now, as the replica had answered before. A client that goes on finds another boot's leg and has it
-   * filled anew; a start may take them for the truth.
-   */
-  const damaged = new Set<string>();
-  /** Replicas of the in-sync set that lack writes since a client went on without a record, as the volume's policy lets it. */
-  const unrecorded = new Set<string>();
+  const truth = createTruth({ api, storage, nowMs, history });
+  const { acknowledged, flushed, damaged, unrecorded, heldBy, durableOn, lacking, unflushed } = truth;
   /** The highest epoch of before the API server was restored, as long as that matters. */
   let forgottenEpoch: number | undefined;
   let restored = false;
-  /** A forced start: clients of these epochs, and what they are told, are of a history that is over. */
-  let forced: { readonly epoch: number; readonly atMs: number; readonly writers: ReadonlySet<string> } | undefined;
   /** The record under which a person has accepted the loss. */
   let accepted = -1;
-  let lastAckMs = 0;
-  /** A forced start of which nobody has made use is forgotten with the API server: both histories are as good. */
-  let isOpen = false;
   /** Replicas that were in sync at some time. */
   const wasInSync = new Set<string>();
   /** By replica, whether its volume was ever seen on its machine. */
@@ -98,34 +85,9 @@ export function createLaws(options: LawsOptions): Laws {
     violation ??= { law, message, atMs: nowMs() };
   };
 
-  const heldBy = (name: string, block: number): number => {
-    const replica = api.replicas.rows.get(name);
-    return storage.get(replica?.spec.storageNode ?? '')?.readBlock(replica?.metadata.uid ?? '', block) ?? -1;
-  };
-  const durableOn = (name: string, block: number): number => {
-    const replica = api.replicas.rows.get(name);
-    return storage.get(replica?.spec.storageNode ?? '')?.readDurableBlock(replica?.metadata.uid ?? '', block) ?? -1;
-  };
-
-  /** Blocks on which the replica lacks what was acknowledged. */
-  const lacking = (name: string): string[] =>
-    [...acknowledged].flatMap(([block, value]) => {
-      const held = heldBy(name, block);
-      return held >= value ? [] : [`block ${block} holds ${held}, acknowledged was ${value}`];
-    });
-
-  /** Blocks that the replica would not hold after a loss of power, although they were flushed. */
-  const unflushed = (name: string, among: ReadonlyMap<number, number>): string[] =>
-    [...among].flatMap(([block, value]) => {
-      const held = durableOn(name, block);
-      return held >= value ? [] : [`block ${block} holds ${held} on the medium, flushed was ${value}`];
-    });
-
   const volumeOf = (name: string): ReplicatedVolume | undefined => api.volumes.rows.get(name);
   const inSyncNow = (): readonly string[] =>
     [...api.volumes.rows.values()].flatMap(({ status }) => status?.inSync ?? []);
-
-  const isAbandoned = ({ epoch }: Session): boolean => forced !== undefined && epoch <= forced.epoch;
 
   const isGranted = ({ client, volume, epoch }: Session, what: string): void => {
     if (forgottenEpoch !== undefined) return;
@@ -139,44 +101,6 @@ export function createLaws(options: LawsOptions): Laws {
   const mayContinue = ({ client, volume }: Session): boolean => {
     const seconds = /^Continue after (\d+)s$/.exec(volumeOf(volume)?.spec.healing.onControlPlaneLoss ?? '')?.[1];
     return seconds !== undefined && unrecordableMs(client) >= 1000 * Number(seconds);
-  };
-
-  /** What was acknowledged of a block counts no longer: it holds now what one of these replicas has. */
-  const forgive = (block: number, replicas: readonly string[]): void => {
-    const candidates = new Set(replicas.map((name) => heldBy(name, block)));
-    const least = Math.max(0, Math.min(...candidates));
-    for (const known of [acknowledged, flushed]) known.set(block, Math.min(known.get(block) ?? 0, least));
-    const nowIs = nowMs();
-    const kept = history.filter((operation) => {
-      if (operation.block !== block || operation.completedMs === undefined) return true;
-      return operation.kind === 'write' && candidates.has(operation.value);
-    });
-    history.length = 0;
-    history.push(
-      ...kept.map((operation) => {
-        if (operation.block !== block || operation.kind !== 'write' || operation.completedMs === undefined)
-          return operation;
-        return { ...operation, completedMs: undefined, goneMs: nowIs };
-      }),
-    );
-  };
-
-  /** A person has given up what this replica lacks. */
-  const onForced = (name: string, epoch: number): void => {
-    for (const block of acknowledged.keys()) forgive(block, [name]);
-    forced = { epoch, atMs: nowMs(), writers: new Set(history.map(({ client }) => client)) };
-    damaged.clear();
-    unrecorded.clear();
-  };
-
-  /** The history without what clients of a lineage that is over did after its end. */
-  const counted = (operation: Operation): Operation[] => {
-    if (forced === undefined || !forced.writers.has(operation.client)) return [operation];
-    const { atMs } = forced;
-    if (operation.invokedMs > atMs) return [];
-    if (operation.completedMs !== undefined && operation.completedMs <= atMs) return [operation];
-    if (operation.kind === 'read') return [];
-    return [{ ...operation, completedMs: undefined, goneMs: Math.min(atMs, operation.goneMs ?? atMs) }];
   };
 
   const volumeChanged = (before: ReplicatedVolume | undefined, after: ReplicatedVolume | undefined): void => {
@@ -193,7 +117,7 @@ export function createLaws(options: LawsOptions): Laws {
       const { inSync = [] } = now;
       if (inSync.length > 1)
         broken('start only from the record', `after a forced start ${inSync.join(', ')} are in sync`);
-      onForced(inSync[0] ?? '', old.attachment?.epoch ?? 0);
+      truth.goOnFrom(inSync[0] ?? '', old.attachment?.epoch ?? 0);
     }
     if (now.attachment?.node && now.attachment.epoch > (forgottenEpoch ?? Infinity)) forgottenEpoch = undefined;
     compareSets(before, after);
@@ -214,9 +138,7 @@ export function createLaws(options: LawsOptions): Laws {
           broken('in sync means proven', `${name} joins the in-sync set: ${volatile.join('; ')}`);
       }
     }
-    for (const lacks of [damaged, unrecorded]) {
-      for (const name of lacks) if (!is.includes(name)) lacks.delete(name);
-    }
+    truth.onlyThese(is);
     const [old, now] = [before?.status?.attachment, after?.status?.attachment];
     if (old !== undefined && now !== undefined && now.epoch > old.epoch) entomb();
   };
@@ -283,12 +205,10 @@ export function createLaws(options: LawsOptions): Laws {
       }
     },
     onAcknowledge: (session, { block, value, writer, isDurable }) => {
-      if (isAbandoned(session)) return;
-      lastAckMs = nowMs();
+      if (truth.isAbandoned(session.epoch)) return;
       isGranted(session, `${writer} on ${session.client} is told that ${value} is written`);
       const { inSync = [] } = volumeOf(session.volume)?.status ?? {};
-      acknowledged.set(block, Math.max(value, acknowledged.get(block) ?? 0));
-      if (isDurable) flushed.set(block, Math.max(value, flushed.get(block) ?? 0));
+      truth.acknowledge(block, value, isDurable);
       if (forgottenEpoch !== undefined) return;
       for (const replica of inSync) {
         const held = isDurable ? durableOn(replica, block) : heldBy(replica, block);
@@ -309,7 +229,7 @@ export function createLaws(options: LawsOptions): Laws {
     onFlush: (session, writer) => {
       const asked = new Map(acknowledged);
       return () => {
-        if (isAbandoned(session)) return;
+        if (truth.isAbandoned(session.epoch)) return;
         isGranted(session, `${writer} on ${session.client} is told that all is flushed`);
         for (const [block, value] of asked) flushed.set(block, Math.max(value, flushed.get(block) ?? 0));
         const { inSync = [] } = volumeOf(session.volume)?.status ?? {};
@@ -338,21 +258,13 @@ export function createLaws(options: LawsOptions): Laws {
           broken('what was flushed survives', `${machine} lost its power, and of ${name} ${missing.join('; ')}`);
       }
     },
-    onArrayStart: () => {
-      const inSync = inSyncNow();
-      const lacks = inSync.filter((name) => damaged.has(name) || unrecorded.has(name));
-      for (const [block, value] of acknowledged) {
-        if (lacks.some((name) => heldBy(name, block) < value)) forgive(block, inSync);
-      }
-      damaged.clear();
-      unrecorded.clear();
-    },
+    onArrayStart: () => truth.startFrom(inSyncNow()),
     onRestore: (restore) => {
       restored = true;
       const epochs = (): number[] => [...api.volumes.rows.values()].map(({ status }) => status?.attachment?.epoch ?? 0);
       forgottenEpoch = Math.max(0, forgottenEpoch ?? 0, ...epochs());
       born.clear();
-      isOpen ||= forced !== undefined && lastAckMs <= forced.atMs;
+      truth.forget();
       restore();
     },
     wasRestored: () => restored,
@@ -392,12 +304,10 @@ export function createLaws(options: LawsOptions): Laws {
         });
         if (differing.length > 0) broken('legs are identical', `${name}: ${differing.join('; ')}`);
       }
-      const done = history
-        .flatMap(counted)
-        .filter(({ kind, completedMs }) => kind === 'write' || completedMs !== undefined);
+      const done = truth.history().filter(({ kind, completedMs }) => kind === 'write' || completedMs !== undefined);
       const reads = first === undefined ? [] : readsOf(first.values, first.name, atMs, atMs);
       const found = checkHistory([...done, ...reads.filter(({ block }) => blocks.includes(block))]);
-      if (found.length > 0 && !isOpen) broken('acknowledged writes are never lost', explainAll(found));
+      if (found.length > 0 && !truth.isOpen()) broken('acknowledged writes are never lost', explainAll(found));
     },
   };
 }
