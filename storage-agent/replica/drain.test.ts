@@ -86,6 +86,23 @@ describe('a drain', () => {
     expect(node.replica?.status?.drained).toBe(2);
   });
 
+  // Found by the simulation: an API server that was restored from a backup had forgotten the drain, and the volume stood still
+  // for ever, although nobody has lost anything.
+  test('that the API server has forgotten is made once more, and then under a number that was there before', async () => {
+    const node = await attached();
+    update(node, { drain: 2 });
+    await node.run();
+    expect(node.target.connect(nqnOf(node), HOST_A)).toBe(true);
+    update(node, { drain: 0 });
+    await node.run();
+    expect(node.replica?.status).toMatchObject({ phase: 'Ready', fencedEpoch: 1 });
+    expect(node.target.connect(nqnOf(node), HOST_A)).toBe(true);
+    update(node, { drain: 2 });
+    await node.run();
+    expect(node.target.controllers.get(nqnOf(node)) ?? new Set()).not.toContain(HOST_A);
+    expect(node.replica?.status?.drained).toBe(2);
+  });
+
   test('is kept through the next epoch', async () => {
     const node = await attached();
     update(node, { drain: 2 });

@@ -27,6 +27,8 @@ export function guard(action: Action, planned: ReplicaFacts, fresh: FreshFacts):
   if (replica === undefined) return 'its object is gone';
   switch (action.kind) {
     case 'fence':
+      // What was planned on was a cache that lags.
+      if (action.forgotten !== undefined && replica.drain >= action.forgotten) return 'its drain is not forgotten';
       return guardFence(planned, replica, record);
     case 'export':
     case 'listen':

@@ -19,7 +19,8 @@ import { allocatedBytes, ERASED_TAG, type ReplicaWorld } from './world.ts';
 
 /** One effect on this node or on the replica's object. Each may be done again after a crash at any point in it. */
 export type Action =
-  | { readonly kind: 'fence'; readonly nqn: string; readonly why: string }
+  /** `forgotten`: the standing export's drain, which is higher than the one that is asked for. */
+  | { readonly kind: 'fence'; readonly nqn: string; readonly why: string; readonly forgotten?: number }
   | { readonly kind: 'await-drain'; readonly nqn: string; readonly devNo: string | undefined }
   | {
       readonly kind: 'create-volume';
@@ -140,12 +141,16 @@ function planFencing(world: FencingWorld): Plan | undefined {
   const { replica, subsystem, presence, nqn, inUse } = world;
   if (subsystem !== undefined && !isRight(world)) {
     const standing = markOfModel(subsystem.model);
-    if (standing !== undefined && compareMarks(standing, replica) > 0) {
+    // A drain that the API server has forgotten costs nobody anything: the export is drained once more, under the number that
+    // is asked for now.
+    if (standing !== undefined && standing.epoch > replica.epoch) {
       // A newer object is on its way, or the API server has forgotten it; the client that has it goes on meanwhile.
       return conflict(`the object says ${describeMark(replica)}, and ${describeMark(standing)} is exported`);
     }
     const why = standing === undefined ? 'a half-made export' : `the export of ${describeMark(standing)}`;
-    return act({ kind: 'fence', nqn, why }, 'Pending', `removing ${why}`);
+    const isForgotten = standing?.epoch === replica.epoch && standing.drain > replica.drain;
+    const forgotten = isForgotten ? { forgotten: standing.drain } : {};
+    return act({ kind: 'fence', nqn, why, ...forgotten }, 'Pending', `removing ${why}`);
   }
   // Without debugfs the open count of the volume is the proof: a live namespace keeps its device open.
   if (presence === 'draining' || (presence === 'unknown' && inUse === true)) {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { hostNqn } from '../../../lib/api/names.ts';
 import type { WorldSketch } from '../testing/world.ts';
-import { facts, nowMs } from '../testing/world.ts';
+import { connectionObject, facts, nowMs } from '../testing/world.ts';
 import { attach } from './attach.ts';
 
 const c1 = hostNqn('c1');
@@ -25,6 +25,17 @@ describe('before a client gets the volume, earlier hosts are fenced', () => {
       { kind: 'setAccess', name: 'v-r0', uid: 'uid-r0', hostNqn: c1, epoch: 5 },
       { kind: 'setAccess', name: 'v-r1', uid: 'uid-r1', hostNqn: c1, epoch: 5 },
     ]);
+  });
+
+  // Found by the simulation: what c1 had left of the array of an earlier epoch connected again, as the replicas were opened to
+  // c1, and its user's write was acknowledged.
+  test('not before that client has cleaned up after its last attachment', () => {
+    const { actions, record, notes } = attach(
+      facts(wanted([{}, {}], { moreConnections: [connectionObject('c1', 4, [], true)] })),
+    );
+    expect({ actions, record }).toEqual({ actions: undefined, record: undefined });
+    expect(notes?.[0]?.message).toContain('cleaned up');
+    expect(attach(facts(wanted([{}], { moreConnections: [connectionObject('c2', 4)] }))).actions).toHaveLength(1);
   });
 
   test('also one on a dead node, and one that leaves', () => {

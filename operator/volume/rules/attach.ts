@@ -7,6 +7,9 @@ import { accessActions, fenceState, fenceWait, silentWitnesses, targetEpoch } fr
  * Given a volume that nobody has, when a client is to get it, then every replica is opened to that client alone under a
  * higher epoch; when the in-sync replicas that can be asked have confirmed that earlier hosts are gone, then the
  * attachment is granted. Whether the array was stopped in order stays as it was: the new client must know.
+ *
+ * A client that still has to clean up after an earlier attachment is not let in before: the replicas know it by its name
+ * alone, and what is left of the old array would write on.
  */
 export const attach: Rule = (facts): Decision => {
   const { session, attachment } = facts;
@@ -14,6 +17,9 @@ export const attach: Rule = (facts): Decision => {
     return nothing;
   }
   const { node, hostNqn } = session;
+  if (facts.oldConnections.some(({ spec }) => spec.node === node && spec.volumeUid === facts.uid)) {
+    return { notes: [note(node, 'waits until it has cleaned up after its last attachment', false)] };
+  }
   const epoch = targetEpoch(facts, hostNqn);
   const actions = accessActions(facts, hostNqn, epoch);
   if (actions.length > 0) {

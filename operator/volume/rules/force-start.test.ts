@@ -10,7 +10,7 @@ import { ago, facts, nowMs, world } from '../testing/world.ts';
 import { forceStart, setLineages } from './force-start.ts';
 
 const left = { epoch: 4, at: ago(60_000), bootId: 'b', nqn: 'n' };
-const request = { replica: 'v-r1', lineage: 2, acceptDataLoss: true };
+const request = { replica: 'v-r1', lineage: 2, recordGeneration: 7, acceptDataLoss: true };
 
 /** r0 is in sync and its node is dead; r1 answers and lacks writes; a person has decided for r1. */
 function lost(more: WorldSketch = {}, replicas: WorldSketch['replicas'] = [{}, {}]): WorldSketch {
@@ -51,6 +51,24 @@ describe('a forced start', () => {
     });
     const patch = plan(world(lost()), nowMs).status;
     expect(patch).toMatchObject({ inSync: ['v-r1'], lineage: 2, recordGeneration: 8 });
+  });
+
+  // Given one that was refused when it was asked for, when more has been written since, then it must not happen by itself.
+  test('is void once the record has changed', () => {
+    const { record, notes } = forceStart(facts(lost({ status: { recordGeneration: 9 } })));
+    expect(record).toBeUndefined();
+    expect(notes?.[0]?.message).toContain('when the record was number 7, and that has changed to 9: ask again');
+    const now = { ...request, recordGeneration: 9 };
+    expect(
+      forceStart(facts(lost({ status: { recordGeneration: 9 }, spec: { forceStart: now } }))).record,
+    ).toBeDefined();
+  });
+
+  // Given r1, which r2 is being made to replace, when r1 is chosen, then r2, which never held anything, goes again.
+  test('takes back who was being replaced, and lets go of who was being made', () => {
+    const { record } = forceStart(facts(lost({}, [{}, { role: 'Leaving' }, {}])));
+    const roles = record?.kind === 'forceStart' ? record.replicas.map(({ name, role }) => `${name} ${role}`) : [];
+    expect(roles).toEqual(['v-r0 Member', 'v-r1 Member', 'v-r2 Leaving']);
   });
 
   test('of a lineage that has begun is done', () => {
@@ -134,6 +152,11 @@ describe('the guard', () => {
       lost({ spec: { forceStart: { ...request, lineage: 3 } } }, ready),
     ],
     ['the record falls', change({ recordGeneration: 7 }), lost({}, ready)],
+    [
+      'the record is another one than was decided on',
+      change({ recordGeneration: 9 }),
+      lost({ status: { recordGeneration: 8 } }, ready),
+    ],
     ['a client has it', change(), lost({ attachment: { node: 'c1', epoch: 4 } }, ready)],
     [
       'a client has it and one replica is open to it',
@@ -181,7 +204,10 @@ describe('in a cluster', () => {
     );
 
     cluster.acceptLoss('pg', 'pg-r1');
-    await cluster.edit('pg', { forceStart: { replica: 'pg-r1', lineage: 2, acceptDataLoss: true } });
+    const { recordGeneration = 0 } = cluster.volume('pg').status ?? {};
+    await cluster.edit('pg', {
+      forceStart: { replica: 'pg-r1', lineage: 2, recordGeneration, acceptDataLoss: true },
+    });
     await cluster.settle();
     expect(cluster.write('pg')).toBe(true);
     expect(cluster.volume('pg').status).toMatchObject({ lineage: 2, inSync: ['pg-r1'], attachment: { node: 'c2' } });
@@ -197,20 +223,21 @@ describe('in a cluster', () => {
   });
 });
 
+const conflict = {
+  status: {
+    conditions: [
+      {
+        type: 'Consistent',
+        status: 'False' as const,
+        reason: 'DiskKnowsBetter',
+        message: 'HF315: epoch 7',
+        lastTransitionTime: ago(0),
+      },
+    ],
+  },
+};
+
 describe('a disk that knows more than the record', () => {
-  const conflict = {
-    status: {
-      conditions: [
-        {
-          type: 'Consistent',
-          status: 'False' as const,
-          reason: 'DiskKnowsBetter',
-          message: 'HF315: epoch 7',
-          lastTransitionTime: ago(0),
-        },
-      ],
-    },
-  };
   const c1 = hostNqn('c1');
   const open = { spec: { hostNqn: c1, epoch: 5 }, status: { fencedEpoch: 5 } };
 
@@ -268,6 +295,24 @@ describe('a new volume', () => {
     const { record, status } = plan(blank, nowMs);
     expect(record).toBeUndefined();
     expect((status as { message: string }).message).toMatch(/^HF200: .*v-r0 on s1.*holdfast recover/);
+  });
+
+  // Given an API server restored to a moment in which the volume was being made, when its disks hold data since, then
+  // no empty replica is made, and none counts.
+  test.each<[string, WorldSketch]>([
+    ['placed', { attachment: null, replicas: [{ object: false }, { object: false }] }],
+    ['made', { attachment: null, replicas: [{}, {}] }],
+  ])('that has been %s goes no further then', (_what, sketch) => {
+    const before = plan(world(sketch), nowMs);
+    expect(before.record ?? before.actions[0]).toBeDefined();
+    const { actions, record, status } = plan({ ...world(sketch), unknownReplicas: () => ['v-r0 on s1'] }, nowMs);
+    expect([actions, record]).toEqual([[], undefined]);
+    expect(status).toMatchObject({ phase: 'Waiting', message: expect.stringMatching(/^HF200: .*v-r0 on s1/) });
+  });
+
+  test('whose disks know of an attachment says so, and not that it is being made', () => {
+    const { status } = plan(world({ attachment: null, replicas: [conflict, conflict] }), nowMs);
+    expect(status).toMatchObject({ phase: 'Waiting', message: expect.stringMatching(/^HF200: .*HF315/) });
   });
 
   test('that is being recovered is left alone', () => {

@@ -3,6 +3,7 @@ import type { Decision, Note, Rule } from '../decision.ts';
 import { nothing } from '../decision.ts';
 import type { Facts, Replica } from '../facts.ts';
 import { activeObject, isDoomed, named } from '../facts.ts';
+import type { ReplicaRecord } from '../model.ts';
 import { accessActions, hasConfirmed, targetEpoch } from './access.ts';
 
 /**
@@ -27,10 +28,19 @@ export const forceStart: Rule = (facts): Decision => {
 };
 
 /** Why it can't be done now, or undefined. */
-function refuse(facts: Facts, request: { readonly lineage: number }, replica: Replica | undefined): string | undefined {
+function refuse(
+  facts: Facts,
+  request: { readonly lineage: number; readonly recordGeneration: number },
+  replica: Replica | undefined,
+): string | undefined {
   const { session, status } = facts;
+  const { recordGeneration = 0 } = status;
   if (request.lineage !== facts.lineage + 1) {
     return `it asks for lineage ${request.lineage}, and the next one is ${facts.lineage + 1}`;
+  }
+  // Whoever asked was told what would be lost then; more may have been written since.
+  if (request.recordGeneration !== recordGeneration) {
+    return `it was asked for when the record was number ${request.recordGeneration}, and that has changed to ${recordGeneration}: ask again if it is still wanted`;
   }
   if (replica === undefined) {
     return `the replicas of the volume are ${facts.recorded.map(({ name }) => name).join(', ')}`;
@@ -79,9 +89,7 @@ function begin(facts: Facts, replica: Replica, lineage: number, attachment: Reco
     replica: replica.name,
     lineage,
     recordGeneration: (status.recordGeneration ?? 0) + 1,
-    replicas: (status.replicas ?? []).map((record) =>
-      record.name === replica.name ? { ...record, role: 'Member' } : record,
-    ),
+    replicas: recordsAfter(facts, replica),
     attachment,
     outOfSync: { ...Object.fromEntries([...before, ...after]), [replica.name]: null },
     event: {
@@ -90,6 +98,18 @@ function begin(facts: Facts, replica: Replica, lineage: number, attachment: Reco
       message: `lineage ${lineage} begins from ${named(replica)} by force; what only ${left.join(', ')} held is lost`,
     },
   };
+}
+
+/** The one that is chosen is a member again, and what was being made in its place and never held anything leaves. */
+function recordsAfter(facts: Facts, chosen: Replica): readonly ReplicaRecord[] {
+  const others = facts.members.filter(({ name }) => name !== chosen.name);
+  const surplus = Math.max(0, others.length + 1 - facts.world.volume.spec.replicas);
+  const unborn = others.filter(({ hasHistory }) => !hasHistory);
+  const leaving = unborn.slice(Math.max(0, unborn.length - surplus)).map(({ name }) => name);
+  return (facts.status.replicas ?? []).map((record) => ({
+    ...record,
+    role: record.name === chosen.name ? 'Member' : leaving.includes(record.name) ? 'Leaving' : record.role,
+  }));
 }
 
 function note(reason: string, message: string): Note {

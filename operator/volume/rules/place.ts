@@ -92,11 +92,6 @@ export const placeVolume: Rule = (facts): Decision => {
   if (facts.ending || facts.initialised || facts.recorded.length > 0) {
     return nothing;
   }
-  const onDisk = facts.world.unknownReplicas?.() ?? [];
-  if (onDisk.length > 0) {
-    const message = `HF200: storage nodes hold replicas of a volume of this name for which there are no objects (${onDisk.join(', ')}); an empty volume must not take its place: see holdfast recover`;
-    return { notes: [{ topic: 'place', reason: 'DataOnDisk', message, blocked: true }] };
-  }
   const count = facts.world.volume.spec.replicas;
   const placed = placeReplicas(facts, { count, keep: [], exclude: [] });
   if (!placed.ok) {

@@ -28,6 +28,7 @@ export function report(facts: Facts, notes: readonly Note[]): Report {
 
 function phaseOf(facts: Facts, notes: readonly Note[]): Phase {
   if (facts.deleting) return 'Deleting';
+  if (notes.some(({ topic }) => topic === 'conflict')) return 'Waiting';
   if (facts.recorded.length === 0) return 'Pending';
   if (!facts.initialised) return 'Creating';
   if (isWaiting(facts, notes)) return 'Waiting';
@@ -35,7 +36,7 @@ function phaseOf(facts: Facts, notes: readonly Note[]): Phase {
   return isHealing(facts) ? 'Healing' : 'Degraded';
 }
 
-const stopping: ReadonlySet<Note['topic']> = new Set(['attach', 'detach', 'conflict']);
+const stopping: ReadonlySet<Note['topic']> = new Set(['attach', 'detach']);
 
 /** Nobody can read or write, and nothing of ours is going to change that. */
 function isWaiting(facts: Facts, notes: readonly Note[]): boolean {
