@@ -33,7 +33,8 @@ export async function forceStart(context: Context, name: string, options: ForceS
     });
   }
   const lineage = (volume.status?.lineage ?? 1) + 1;
-  const request = { replica, lineage, acceptDataLoss: true };
+  const { recordGeneration = 0 } = volume.status ?? {};
+  const request = { replica, lineage, recordGeneration, acceptDataLoss: true };
   const { uid, resourceVersion } = volume.metadata;
   // The resourceVersion: what was explained is what is decided on.
   const patched = await context.volumes.patch(name, {

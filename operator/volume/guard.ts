@@ -108,6 +108,10 @@ export function objectToRecord(change: RecordChange, fresh: Fresh): Objection {
           request?.replica === change.replica && request.lineage === change.lineage,
           'this is not the forced start that was asked for',
         ],
+        [
+          request?.recordGeneration === (status.recordGeneration ?? 0),
+          'the record has changed since the forced start was asked for',
+        ],
         [change.lineage === (status.lineage ?? 1) + 1, 'a lineage follows the one before it'],
         [change.recordGeneration > (status.recordGeneration ?? 0), 'the generation of the record only grows'],
         [inSync.length > 0 && !inSync.includes(change.replica), 'the replica is in sync'],

@@ -70,13 +70,17 @@ describe('rules that an old state breaks', () => {
   test('a forced start needs the acceptance, and is not taken back', async () => {
     await volumes().create(newVolume('forced'));
     const ask = async (request: object | null) => await volumes().patch('forced', { spec: { forceStart: request } });
-    const refused = ask({ replica: 'forced-r1', lineage: 2, acceptDataLoss: false });
+    const refused = ask({ replica: 'forced-r1', lineage: 2, recordGeneration: 0, acceptDataLoss: false });
     expect(await refusal(refused)).toContain('acceptDataLoss must be true');
-    expect(await refusal(ask({ replica: 'forced-r1', lineage: 1, acceptDataLoss: true }))).toContain('lineage');
-    await ask({ replica: 'forced-r1', lineage: 2, acceptDataLoss: true });
+    expect(
+      await refusal(ask({ replica: 'forced-r1', lineage: 1, recordGeneration: 0, acceptDataLoss: true })),
+    ).toContain('lineage');
+    await ask({ replica: 'forced-r1', lineage: 2, recordGeneration: 0, acceptDataLoss: true });
     expect(await refusal(ask(null))).toContain('is not taken back');
     expect(await refusal(ask({ replica: 'forced-r0' }))).toContain('is not taken back or changed');
-    await ask({ replica: 'forced-r0', lineage: 3 });
+    await ask({ replica: 'forced-r0', recordGeneration: 4 });
+    expect(await refusal(ask({ recordGeneration: 3 }))).toContain('is not taken back or changed');
+    await ask({ replica: 'forced-r1', lineage: 3 });
   });
 
   test('the lineage of a replica never falls, and what it takes over stays', async () => {
@@ -181,6 +185,7 @@ describe('holdfast', () => {
     expect((await volumes().get('pg'))?.spec.forceStart).toEqual({
       replica: 'pg-r0',
       lineage: 2,
+      recordGeneration: 21,
       acceptDataLoss: true,
     });
   });

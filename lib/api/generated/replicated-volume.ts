@@ -118,6 +118,10 @@ export interface ReplicatedVolumeSpec {
      */
     lineage: number;
     /**
+     * The record (status.recordGeneration) on which the decision rests, 0 for none. A request is void once the record has changed.
+     */
+    recordGeneration: number;
+    /**
      * It must be true.
      */
     acceptDataLoss: boolean;

@@ -36,8 +36,9 @@ export const schemas = {
         required: ['capacityBytes'],
         'x-kubernetes-validations': [
           {
-            rule: '!has(oldSelf.forceStart) || (has(self.forceStart) && (self.forceStart.lineage > oldSelf.forceStart.lineage || self.forceStart == oldSelf.forceStart))',
-            message: 'a forced start is not taken back or changed; another one names a higher lineage',
+            rule: '!has(oldSelf.forceStart) || (has(self.forceStart) && (self.forceStart.lineage > oldSelf.forceStart.lineage || (self.forceStart.lineage == oldSelf.forceStart.lineage && self.forceStart.recordGeneration > oldSelf.forceStart.recordGeneration) || self.forceStart == oldSelf.forceStart))',
+            message:
+              'a forced start is not taken back or changed; another one names a higher lineage, or a later record',
           },
         ],
         properties: {
@@ -219,7 +220,7 @@ export const schemas = {
             type: 'object',
             description:
               "A person's decision to go on from a replica that lacks acknowledged writes, because no in-sync replica can be reached. What only the others hold is lost. `holdfast volume force-start` writes it.",
-            required: ['replica', 'lineage', 'acceptDataLoss'],
+            required: ['replica', 'lineage', 'recordGeneration', 'acceptDataLoss'],
             properties: {
               replica: {
                 type: 'string',
@@ -233,6 +234,13 @@ export const schemas = {
                 minimum: 2,
                 description:
                   'The lineage that begins - one more than status.lineage. A request for a lineage that has begun is done.',
+              },
+              recordGeneration: {
+                type: 'integer',
+                format: 'int64',
+                minimum: 0,
+                description:
+                  'The record (status.recordGeneration) on which the decision rests, 0 for none. A request is void once the record has changed.',
               },
               acceptDataLoss: {
                 type: 'boolean',
