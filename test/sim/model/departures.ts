@@ -3,8 +3,7 @@
  * a fault just before one event is the same as just before the next, if the first has nothing to do with what fails; and
  * two events that touch nothing in common may as well come in one order as in the other (partial-order reduction).
  */
-import { API } from '../network.ts';
-import type { PendingEvent } from '../scheduler.ts';
+import { CONTROLLER } from '../schedule.ts';
 import type { World } from '../world.ts';
 import type { Traced } from './trace.ts';
 import { isHeartbeat, machineOf, programOf } from './trace.ts';
@@ -75,10 +74,13 @@ function leavesMark({ links, label, program = '' }: Traced): boolean {
 
 const isWatch = (label: string): boolean => label.includes(' watches ');
 
-/** Requests, answers, effects and watches of programs; of kernels, what depends on a disk or on the order of threads. */
+/**
+ * Requests, answers, effects and watches of programs (but of the CSI controller, which only passes on what Kubernetes wants, and
+ * is late when Kubernetes is); of kernels, what depends on a disk or on the order of threads.
+ */
 function canBeLate(event: Traced): boolean {
   const { program, label } = event;
-  if (program === undefined || label === 'timer') return false;
+  if (program === undefined || program === CONTROLLER || label === 'timer') return false;
   return programOf(event) !== undefined || /^(disk|md thread|raid1d|sync)$/.test(label);
 }
 
@@ -107,8 +109,8 @@ function latenesses(trace: readonly Traced[], index: number, eachUpTo: number): 
 const commute = (a: Traced, b: Traced): boolean =>
   (a.writes & (b.writes | b.reads)) === 0 && (a.reads & b.writes) === 0;
 
-/** @returns how long the event has to wait, if it is that which departs */
-export function depart(world: World, _event: PendingEvent, departure: Departure): number | undefined {
+/** Departs before the event that comes next. @returns how long that has to wait, if it is late */
+export function depart(world: World, departure: Departure): number | undefined {
   const { scheduler, services, network } = world;
   const { kind, who } = departure;
   const later = (ms: number, run: () => void): void => void scheduler.after(undefined, ms, 'fault ends', run);
@@ -134,5 +136,3 @@ export function depart(world: World, _event: PendingEvent, departure: Departure)
       return departure.waitMs;
   }
 }
-
-export const isApiLink = (who: string): boolean => who.startsWith(`${API}-`);

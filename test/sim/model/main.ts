@@ -68,6 +68,7 @@ async function searchAll(): Promise<void> {
     jobs,
     run: workers.run,
     isOver: () => performance.now() > endMs,
+    onFound: (found) => process.stderr.write(`${process.stderr.isTTY ? '\r\u001b[K' : ''}${explain(found)}\n`),
     onRun: ({ runs, waiting }) => {
       const nowMs = performance.now();
       if (nowMs - lastMs < (process.stderr.isTTY ? 500 : 10_000)) return;
@@ -81,7 +82,7 @@ async function searchAll(): Promise<void> {
   report(result, Math.round((performance.now() - startedMs) / 100) / 10);
 }
 
-function report({ worlds: each, found }: SearchResult, seconds: number): void {
+function report({ worlds: each }: SearchResult, seconds: number): void {
   const sum = (of: 'states' | 'runs' | 'events' | 'violations'): number =>
     each.reduce((total, world) => total + world[of], 0);
   const exhausted = each.every((world) => world.exhausted);
@@ -91,7 +92,6 @@ function report({ worlds: each, found }: SearchResult, seconds: number): void {
   const whole = { ...total, events: sum('events'), seconds, cpuSeconds, worlds: each };
   mkdirSync('build', { recursive: true });
   writeFileSync('build/model-report.json', `${JSON.stringify(whole, undefined, 2)}\n`);
-  for (const one of found.slice(0, 10)) process.stderr.write(`${explain(one)}\n`);
   if (values.output === 'json') {
     process.stdout.write(`${JSON.stringify(whole)}\n`);
   } else {

@@ -55,7 +55,7 @@ export async function runJob(
         if (departure?.at === at) {
           next += 1;
           options.trace?.(made.scheduler.now(), 'DEPARTS', tell(departure));
-          const waitMs = depart(made, event, departure);
+          const waitMs = depart(made, departure);
           if (waitMs !== undefined) return waitMs;
         }
         if (recorder === undefined || event.atMs >= schedule.healMs) return undefined;

@@ -19,6 +19,8 @@ export interface SearchOptions {
   /** Asked before each run; the search ends, and is then not exhausted. */
   readonly isOver?: () => boolean;
   readonly onRun?: (progress: Progress) => void;
+  /** A law is broken. */
+  readonly onFound?: (found: Found) => void;
 }
 
 export interface Progress {
@@ -59,7 +61,7 @@ interface Count {
 }
 
 export async function search(options: SearchOptions): Promise<SearchResult> {
-  const { worlds, depth, jobs, run, isOver = () => false, onRun } = options;
+  const { worlds, depth, jobs, run, isOver = () => false, onRun, onFound } = options;
   const counts = new Map<string, Count>(
     worlds.map((name) => [name, { runs: 0, events: 0, violations: 0, left: 0, states: new Map() }]),
   );
@@ -93,7 +95,9 @@ export async function search(options: SearchOptions): Promise<SearchResult> {
     runs += 1;
     if (violation !== undefined) {
       each.violations += 1;
-      found.push({ world, departures, violation });
+      const one = { world, departures, violation };
+      found.push(one);
+      onFound?.(one);
     } else {
       const isNew = new Map<string, boolean>();
       for (const { departure, state } of choices) {
