@@ -47,6 +47,8 @@ export interface Laws {
   onPowerLoss(machine: string): void;
   /** A client is about to use an array that it has started. */
   onArrayStart(): void;
+  /** A filesystem is about to be made on the volume. */
+  onFormat(): void;
   /** The API server forgets: until a client has the volume under a later epoch than ever, the record says nothing of the truth. */
   onRestore(restore: () => void): void;
   wasRestored(): boolean;
@@ -206,8 +208,13 @@ export function createLaws(options: LawsOptions): Laws {
     },
     onAcknowledge: (session, { block, value, writer, isDurable }) => {
       if (truth.isAbandoned(session.epoch)) return;
-      isGranted(session, `${writer} on ${session.client} is told that ${value} is written`);
+      // What every replica of the record had before the epoch went is written, also when another leg kept the answer back.
+      const isEarlier = history.some(
+        (each) => each.kind === 'write' && each.value === value && each.goneMs !== undefined,
+      );
       const { inSync = [] } = volumeOf(session.volume)?.status ?? {};
+      if (!isEarlier || inSync.some((replica) => heldBy(replica, block) < value))
+        isGranted(session, `${writer} on ${session.client} is told that ${value} is written`);
       truth.acknowledge(block, value, isDurable);
       if (forgottenEpoch !== undefined) return;
       for (const replica of inSync) {
@@ -259,6 +266,10 @@ export function createLaws(options: LawsOptions): Laws {
       }
     },
     onArrayStart: () => truth.startFrom(inSyncNow()),
+    onFormat: () => {
+      const written = [...acknowledged.values()].filter((each) => each > 0).length;
+      if (written > 0) broken('what is there is never formatted', `mkfs, and users have written ${written} blocks`);
+    },
     onRestore: (restore) => {
       restored = true;
       const epochs = (): number[] => [...api.volumes.rows.values()].map(({ status }) => status?.attachment?.epoch ?? 0);

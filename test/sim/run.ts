@@ -1,5 +1,6 @@
 /** Runs a schedule: the faults in their time, then everything is healed, and the world must come to rest as it should be. */
 import type { Violation } from './laws.ts';
+import type { DiskHealth } from './kernel/types.ts';
 import { API } from './network.ts';
 import type { Schedule, Shape, Step } from './schedule.ts';
 import type { Trace, World, WorldOptions } from './world.ts';
@@ -16,6 +17,8 @@ export interface Outcome {
 /** Time that the world is given to become healthy once all faults have ended, and to let go of everything. */
 const PATIENCE_MS = 150_000;
 const LOOK_MS = 500;
+/** With one replica left, what such a disk answers is for the user to see. */
+const FAILING: ReadonlySet<DiskHealth> = new Set(['errors', 'bad sectors', 'full', 'full bitmap']);
 const API_RESTART_MS = 1000;
 /** Programs that have just been started have reported by then. */
 const SETTLED_MS = 3000;
@@ -26,7 +29,7 @@ export async function runSchedule(
   options: WorldOptions = {},
   prepare: (world: World) => void = () => undefined,
 ): Promise<Outcome> {
-  const diskErrors = schedule.steps.some((step) => step.kind === 'disk' && step.health === 'errors');
+  const diskErrors = schedule.steps.some((step) => step.kind === 'disk' && FAILING.has(step.health));
   const world = createWorld(schedule.seed, schedule.shape, { ...options, diskErrors });
   prepare(world);
   const { scheduler, laws, history } = world;

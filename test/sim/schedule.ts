@@ -117,7 +117,10 @@ function varied(plain: Schedule): Schedule {
   const steps = [...plain.steps];
   const atMs = dice.integer(plain.healMs);
   const forMs = dice.pick([400, 5000, 12_000]);
-  if (dice.oneIn(4)) steps.push({ kind: 'disk', atMs, machine: dice.pick(storage), health: 'slow', forMs });
+  if (dice.oneIn(3)) {
+    const health = dice.pick(['slow', 'slow', 'full'] as const);
+    steps.push({ kind: 'disk', atMs, machine: dice.pick(storage), health, forMs });
+  }
   if (volatileCache && dice.oneIn(3)) steps.push({ kind: 'power', atMs, machines, offMs: 400 });
   if (shape.onControlPlaneLoss !== 'Wait') steps.push(...unrecordable(dice, atMs, storage));
   const isForced = dice.oneIn(8);

@@ -97,7 +97,8 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
   };
   const kubeWorld = { scheduler, api, network, health, onAnswer };
   const onArrayStart = (): void => laws.onArrayStart();
-  const kernelWorld = { ...scheduler, fraction: () => dice.fraction(), network, onArrayStart };
+  const onFormat = (): void => laws.onFormat();
+  const kernelWorld = { ...scheduler, fraction: () => dice.fraction(), network, onArrayStart, onFormat };
 
   const storage = new Map<string, StorageKernel>();
   for (const [index, machine] of storageNames(shape.storageNodes).entries()) {

@@ -91,6 +91,7 @@ function filesystemsOf(turn: Turn, machine: () => CsiMachine): Filesystems {
     make: (device, fsType) =>
       turn(`mkfs.${fsType} ${device}`, async (on) => {
         const values = [SUPERBLOCK[fsType]];
+        on.world.onFormat?.();
         const array = arrayOf(on, device);
         await whenOpen(array, (done) =>
           array.submit({ op: 'write', block: 0, count: 1, values, fua: true }, (status) =>

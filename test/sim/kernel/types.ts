@@ -20,6 +20,8 @@ export interface KernelWorld extends Turns {
   readonly network: Network;
   /** Told when an array is about to take its first write, before any copy between its members. */
   readonly onArrayStart?: () => void;
+  /** Told when a filesystem is about to be made. */
+  readonly onFormat?: () => void;
 }
 
 /** Packets between machines, by their names. Asked at the moment a packet is sent; what is cut is sent again later (TCP). */
