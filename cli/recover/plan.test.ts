@@ -231,6 +231,18 @@ describe('nothing is guessed', () => {
       },
       'two histories contradict each other',
     ],
+    // c1 went on without the API server and died; the volume was started from the other replica, and users wrote.
+    [
+      'a record that was written without the API server, and one that it has accepted since',
+      {
+        volumes: [old(['pg-r1'], 7, 3)],
+        replicas: [
+          replica('pg-r0', 's1', 7, { lineage: 1, epoch: 7, record: { ...stamp(6, ['pg-r0']), base: 2 } }),
+          replica('pg-r1', 's2', 7, { lineage: 1, epoch: 7, record: stamp(3, ['pg-r1']) }),
+        ],
+      },
+      'two histories contradict each other',
+    ],
     [
       'two replicas of one name',
       {

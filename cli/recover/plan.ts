@@ -97,7 +97,7 @@ function recoverVolume(evidence: Evidence, disks: DiskVolume, options: RecoverOp
     );
   }
   const rivals = [...records, ...(api === undefined ? [] : [api])].filter(
-    (stamp) => standingOf(stamp, best) === 'diverged',
+    (stamp) => standingOf(stamp, best) === 'diverged' || standingOf(best, stamp) === 'diverged',
   );
   if (rivals[0] !== undefined) {
     return refused(`two histories contradict each other: ${describeStamp(best)}, and ${describeStamp(rivals[0])}`);

@@ -6,6 +6,8 @@ export interface RecordStamp {
   readonly epoch: number;
   /** `status.recordGeneration`: grows with each change of the in-sync set. */
   readonly generation: number;
+  /** Of a record that was written without the API server: the number of the one that it had accepted last. */
+  readonly base?: number | undefined;
   /** Names of the replicas that hold every acknowledged write. */
   readonly inSync: readonly string[];
 }
@@ -19,9 +21,20 @@ export type Standing = 'same' | 'behind' | 'ahead' | 'diverged';
 /** Compares the record that a disk carries with the one that the API server has, read no earlier than the disk's. */
 export function standingOf(disk: RecordStamp, api: RecordStamp): Standing {
   if (disk.lineage !== api.lineage) return disk.lineage > api.lineage ? 'ahead' : 'behind';
+  if (areRivals(disk, api)) return 'diverged';
   if (disk.generation !== api.generation) return disk.generation > api.generation ? 'ahead' : 'behind';
   if (disk.epoch > api.epoch) return 'ahead';
   return sameNames(disk.inSync, api.inSync) ? 'same' : 'diverged';
+}
+
+/**
+ * A record that was written without the API server, with a higher number than one that the API server accepted after the
+ * record on which it rests: each names replicas that lack what the other one's have.
+ */
+function areRivals(disk: RecordStamp, api: RecordStamp): boolean {
+  return (
+    disk.base !== undefined && api.base === undefined && api.generation > disk.base && disk.generation > api.generation
+  );
 }
 
 /** The stamp of a volume's record. A volume of before this was recorded has lineage 1 and generation 0. */

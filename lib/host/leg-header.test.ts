@@ -85,9 +85,19 @@ describe('what a disk knows against what the API server says', () => {
     ['a later epoch', { epoch: 6 }, 'ahead'],
     ['a later lineage', { lineage: 3, generation: 1 }, 'ahead'],
     ['the same number with another set', { inSync: ['a'] }, 'diverged'],
+    // Written without the API server: what that has accepted since does not know of it, whatever the numbers say.
+    ['a later number that rests on the present record', { generation: 12, base: api.generation }, 'ahead'],
+    ['a later number that rests on an earlier record', { generation: 12, base: api.generation - 1 }, 'diverged'],
+    ['an earlier number that rests on an earlier record', { generation: api.generation - 1, base: 1 }, 'behind'],
   ];
   test.each(rows)('%s', (_what, change, standing) => {
     expect(standingOf({ ...api, ...change }, api)).toBe(standing);
+  });
+
+  test('the record on which one rests is kept', () => {
+    const slot = encodeLegHeader({ ...HEADER, base: 3 }, 0);
+    const decoded = decodeLegHeader(Buffer.concat([slot, Buffer.alloc(LEG_SLOT_BYTES)]));
+    expect(decoded).toMatchObject({ state: 'record', header: { base: 3 } });
   });
 
   test('a volume of before records were numbered', () => {

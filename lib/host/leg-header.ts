@@ -38,9 +38,9 @@ export type DecodedLeg =
 
 /** The bytes of one slot. @throws RangeError when the header does not fit, which no volume's record comes near. */
 export function encodeLegHeader(header: LegHeader, sequence: number): Buffer {
-  const { volume, volumeUid, replica, replicaUid, lineage, epoch, generation, inSync } = header;
+  const { volume, volumeUid, replica, replicaUid, lineage, epoch, generation, base, inSync } = header;
   const payload = Buffer.from(
-    JSON.stringify({ volume, volumeUid, replica, replicaUid, lineage, epoch, generation, inSync }),
+    JSON.stringify({ volume, volumeUid, replica, replicaUid, lineage, epoch, generation, base, inSync }),
     'utf8',
   );
   if (payload.length > CRC_AT - PAYLOAD_AT)
@@ -102,6 +102,7 @@ function isLegHeader(value: unknown): value is LegHeader {
   return (
     ['volume', 'volumeUid', 'replica', 'replicaUid'].every(isName) &&
     ['lineage', 'epoch', 'generation'].every(isCount) &&
+    (header['base'] === undefined || isCount('base')) &&
     Array.isArray(header['inSync']) &&
     header['inSync'].every((name) => typeof name === 'string')
   );

@@ -72,8 +72,8 @@ function diskStatus({ volume, leg }: ReplicaWorld, kept: VolumeReplicaStatus): P
 /** The record that a leg carries, as the API tells it. */
 export function recordOf(decoded: DecodedLeg): RecordStatus | undefined {
   if (decoded.state !== 'record') return undefined;
-  const { lineage, epoch, generation, inSync } = decoded.header;
-  return { lineage, epoch, generation, inSync: [...inSync] };
+  const { lineage, epoch, generation, base, inSync } = decoded.header;
+  return { lineage, epoch, generation, ...(base === undefined ? {} : { base }), inSync: [...inSync] };
 }
 
 type RecordStatus = NonNullable<NonNullable<VolumeReplicaStatus['disk']>['record']>;

@@ -203,7 +203,12 @@ describe('when a leg goes', () => {
     const at = context({ ...STAMP, inSync: ['v-a', 'v-b', 'v-c'] }, [gone, leg('b'), leg('c', faulty())]);
     expect(stampWithout([gone], volumeWith(STAMP), false, at)).toEqual(STAMP);
     memory.recordGeneration = 7;
-    expect(stampWithout([gone], at.volume, true, at)).toEqual({ ...STAMP, generation: 8, inSync: ['v-b'] });
+    expect(stampWithout([gone], at.volume, true, at)).toEqual({
+      ...STAMP,
+      generation: 8,
+      base: 5,
+      inSync: ['v-b'],
+    });
   });
 });
 

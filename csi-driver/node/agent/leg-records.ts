@@ -179,5 +179,6 @@ export function stampWithout(
   if (!isUnrecorded) return recorded;
   const gone = facts.legs.filter((leg) => dropped.includes(leg) || isReleased(leg)).map(({ replica }) => replica);
   const inSync = recorded.inSync.filter((replica) => !gone.includes(replica));
-  return { ...recorded, generation: Math.max(recorded.generation, memory.recordGeneration) + 1, inSync };
+  const generation = Math.max(recorded.generation, memory.recordGeneration) + 1;
+  return { ...recorded, generation, base: recorded.generation, inSync };
 }

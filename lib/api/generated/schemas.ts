@@ -515,6 +515,13 @@ export const schemas = {
                     lineage: { type: 'integer', format: 'int64', minimum: 1 },
                     epoch: { type: 'integer', format: 'int64', minimum: 0 },
                     generation: { type: 'integer', format: 'int64', minimum: 0 },
+                    base: {
+                      type: 'integer',
+                      format: 'int64',
+                      minimum: 0,
+                      description:
+                        'Written without the API server: the number of the record that it had accepted last.',
+                    },
                     inSync: {
                       type: 'array',
                       maxItems: 8,
@@ -862,6 +869,12 @@ export const schemas = {
                   lineage: { type: 'integer', format: 'int64', minimum: 1 },
                   epoch: { type: 'integer', format: 'int64', minimum: 0 },
                   generation: { type: 'integer', format: 'int64', minimum: 0 },
+                  base: {
+                    type: 'integer',
+                    format: 'int64',
+                    minimum: 0,
+                    description: 'Written without the API server: the number of the record that it had accepted last.',
+                  },
                   inSync: {
                     type: 'array',
                     maxItems: 8,

@@ -89,6 +89,10 @@ export interface VolumeReplicaStatus {
       epoch: number;
       generation: number;
       /**
+       * Written without the API server: the number of the record that it had accepted last.
+       */
+      base?: number;
+      /**
        * @maxItems 8
        */
       inSync: string[];
