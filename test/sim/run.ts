@@ -112,6 +112,7 @@ function apply(world: World, step: Step, trace: Trace | undefined): void {
       Object.assign(health, { down: true });
       later(API_RESTART_MS, () => Object.assign(health, { down: false }));
       world.laws.onRestore(() => world.api.restore(scheduler.now() - step.backMs, step.bumped));
+      world.user.forget();
       world.admin.recoverAlways();
       return;
     case 'force':
@@ -211,7 +212,7 @@ function storageLeftovers({ storage, api, laws }: World): string | undefined {
     // What was made after the backup, and is no part of the last record, is for a person to take away.
     if (strangers.length > 0 && !laws.wasRestored()) return `${machine} still has the volumes of ${strangers.join()}`;
     const open = kernel.exports().filter(({ nqn }) => ![...uids].some((uid) => uid !== undefined && nqn.includes(uid)));
-    if (open.length > 0) return `${machine} still exports ${open.map(({ nqn }) => nqn).join()}`;
+    if (open.length > 0 && !laws.wasRestored()) return `${machine} still exports ${open.map(({ nqn }) => nqn).join()}`;
     const held = kernel.exports().filter(({ controllers }) => controllers.length > 0);
     if (held.length > 0) return `${machine} still has controllers of ${held.map(({ nqn }) => nqn).join()}`;
   }

@@ -19,6 +19,8 @@ export interface User {
   move(to: string, orderly: boolean): void;
   /** The last acknowledgement. */
   lastAckMs(): number;
+  /** Kubernetes has forgotten as well: what is attached is asked for once more. */
+  forget(): void;
 }
 
 export interface UserOptions {
@@ -115,6 +117,9 @@ export function startUser(options: UserOptions): User {
   return {
     move: (to, orderly) => Object.assign(state, { wanted: to, orderly, sinceMs: scheduler.now() }),
     lastAckMs: () => state.lastAckMs,
+    forget: () => {
+      if (published !== undefined) published.context = undefined;
+    },
   };
 }
 

@@ -70,6 +70,7 @@ export class Sync {
       count: Math.min(bitmap.chunkBlocks, array.sizeBytes / BLOCK_BYTES - chunk * bitmap.chunkBlocks),
     } as const;
     const sources = array.members.filter((member) => member.works && member.inSync).sort((a, b) => a.slot - b.slot);
+    const intended = array.members.filter((member) => member.works && (this.kind === 'resync' || !member.inSync));
     const tryNext = (): void => {
       const source = sources.shift();
       // Nobody can read it: the copy is given up.
@@ -78,22 +79,22 @@ export class Sync {
         return this.copied(true);
       }
       array.ask(source, request, (status, values) => {
-        if (status === 'ok' && values) this.writeTo(source, { ...request, op: 'write', values });
+        const targets = intended.filter((member) => member !== source);
+        if (status === 'ok' && values) this.writeTo(targets, { ...request, op: 'write', values });
         else tryNext();
       });
     };
     tryNext();
   }
 
-  private writeTo(source: Member, request: Parameters<MdArray['ask']>[1]): void {
+  private writeTo(targets: readonly Member[], request: Parameters<MdArray['ask']>[1]): void {
     const { array } = this;
-    const targets = array.members.filter(
-      (member) => member.works && member !== source && (this.kind === 'resync' || !member.inSync),
-    );
-    let left = targets.length;
-    let failed = false;
-    if (left === 0) this.copied(false);
-    for (const member of targets) {
+    const able = targets.filter((member) => member.works);
+    let left = able.length;
+    // For one that has failed since the chunk was begun, it stays to be copied (sync_request_write, abort_sync_write).
+    let failed = able.length < targets.length;
+    if (left === 0) this.copied(failed);
+    for (const member of able) {
       array.ask(member, request, (status) => {
         if (status !== 'ok') {
           failed = true;
