@@ -76,8 +76,14 @@ export function createTruth({ api, storage, nowMs, history }: TruthOptions): Tru
   /** What was acknowledged of a block counts no longer: it holds now what one of these replicas has. */
   const forgive = (block: number, replicas: readonly string[]): void => {
     const candidates = new Set(replicas.map((name) => heldBy(name, block)));
-    const least = Math.max(0, Math.min(...candidates));
-    for (const known of [acknowledged, flushed]) known.set(block, Math.min(known.get(block) ?? 0, least));
+    const lower = (known: Map<number, number>, to: Iterable<number>): void => {
+      known.set(block, Math.min(known.get(block) ?? 0, Math.max(0, Math.min(...to))));
+    };
+    lower(acknowledged, candidates);
+    lower(
+      flushed,
+      replicas.map((name) => durableOn(name, block)),
+    );
     const goneMs = nowMs();
     const kept = history.flatMap((operation): Operation[] => {
       if (operation.block !== block || operation.completedMs === undefined) return [operation];
