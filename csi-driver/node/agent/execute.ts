@@ -65,6 +65,10 @@ export async function execute(action: Action, context: ExecuteContext): Promise<
       await context.ports.links.remove(devicePath(context.connection.spec.volume));
       return context.released();
     case 'Fence': {
+      for (const { nqn, member, joinInMs } of context.facts.legs) {
+        if (member && hasErred(member) && joinInMs <= 0)
+          context.memory.leg(nqn).holdOff(context.ports.clock.monotonicMs());
+      }
       const left = await fenceArray(arrayName(context.connection.spec.volumeUid), context);
       if (left) return;
       for (const { nqn } of context.facts.legs) {

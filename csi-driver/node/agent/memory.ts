@@ -28,6 +28,8 @@ export interface Background {
 
 const JOIN_BACKOFF_MIN_MS = 1000;
 const JOIN_BACKOFF_MAX_MS = 60_000;
+/** Who has worked for this long since it was used again begins with the short wait. */
+const BACKOFF_FORGOTTEN_MS = 600_000;
 
 /** What the agent remembers of one leg. Losing it (a restart) costs figures and backoff, never safety. */
 export class LegMemory implements LegIdentity, Background {
@@ -72,6 +74,7 @@ export class LegMemory implements LegIdentity, Background {
 
   /** A leg that failed by an error of its own may fail again at once: each time it waits longer before it is used. */
   holdOff(nowMs: number): void {
+    if (nowMs - this.joinNotBeforeMs > BACKOFF_FORGOTTEN_MS) this.joinBackoffMs = 0;
     this.joinBackoffMs = Math.min(JOIN_BACKOFF_MAX_MS, Math.max(JOIN_BACKOFF_MIN_MS, this.joinBackoffMs * 2));
     this.joinNotBeforeMs = nowMs + this.joinBackoffMs;
   }

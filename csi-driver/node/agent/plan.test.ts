@@ -666,6 +666,16 @@ describe('an array whose in-sync storage nodes were all booted again', () => {
     expect(kinds(old('a', 'faulty'), fresh('a'), leg('b', { recorded: false, desired: false }))).toEqual(['Fence']);
   });
 
+  // Found by the simulation: a write that failed on the last leg (its disk was full) was held by md for ever, also with the disk
+  // well again.
+  test('is taken away as well when md holds a write that failed on the last leg', () => {
+    const full = leg('a', { member: member('dm-a', 0, 'in_sync', 'blocked', 'write_error') });
+    expect(kinds(full)).toEqual(['Fence']);
+    expect(kinds(leg('a', { member: member('dm-a', 0, 'in_sync', 'write_error') }))).not.toContain('Fence');
+    expect(kinds(full, leg('b'))).toEqual(['Drop']);
+    expect(kinds(full, leg('b', { ...connecting('b'), quietMs: 500 }))).toEqual([]);
+  });
+
   test('stays when another leg is proven to be in sync, and is about to be recorded', () => {
     expect(kinds(old('a', 'faulty', 'blocked'), fresh('a'), leg('b', { recorded: false }))).toContain('RecordJoined');
   });

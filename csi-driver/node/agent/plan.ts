@@ -1,4 +1,4 @@
-import { hasErred, isRunning, type MdArray } from '../../../lib/host/md.ts';
+import { hasErred, isRunning, type MdArray, type MdMember } from '../../../lib/host/md.ts';
 import type { Action, ConnectionFacts, LegFacts, Plan } from './facts.ts';
 import { isLive, isProvenInSync, join } from './join.ts';
 
@@ -119,19 +119,26 @@ function isOutdated(leg: LegFacts, { legs }: ConnectionFacts): boolean {
 }
 
 /**
- * Given a running array, when the storage nodes of all its in-sync legs were booted again, then it can never go on: what
- * these nodes had not flushed is gone. It goes as if this machine had crashed (users first), and starts anew from the record.
- * Once begun this is carried to its end: legs that fail on the way are no reason to keep what is left.
+ * Given a running array, when none of its in-sync legs will ever take a write again, then it can never go on. Their storage nodes
+ * were booted again, and what these had not flushed is gone; or md holds a write that failed on the last of them for ever. It
+ * goes as if this machine had crashed (users first), and starts anew from the record. Once begun this is carried to its end: legs
+ * that fail on the way are no reason to keep what is left.
  */
 function planLostArray(facts: ConnectionFacts, array: MdArray): Plan | undefined {
-  const held = facts.legs.filter((leg) => leg.recorded && leg.member !== undefined);
-  const outdated = held.filter((leg) => isOutdated(leg, facts));
-  const works = held.some((leg) => !outdated.includes(leg) && leg.member && !hasErred(leg.member));
-  if (outdated.length === 0 || works || facts.legs.some((leg) => !leg.recorded && isProvenInSync(leg, array))) {
-    return undefined;
-  }
-  const names = outdated.map((leg) => leg.replica).join(', ');
-  const message = `every in-sync storage node was booted again (${names}): the array starts anew, its users are ended`;
+  const held = facts.legs.flatMap((leg) => (leg.recorded && leg.member ? [{ leg, member: leg.member }] : []));
+  const outdated = held.filter(({ leg }) => isOutdated(leg, facts));
+  const holds = ({ state }: MdMember): boolean => state.has('faulty') || state.has('blocked');
+  const works = held.some(
+    (each) => !outdated.includes(each) && !(outdated.length > 0 ? hasErred(each.member) : holds(each.member)),
+  );
+  const isProven = facts.legs.some((leg) => !leg.recorded && isProvenInSync(leg, array));
+  if (held.length === 0 || works || isProven) return undefined;
+  const names = (outdated.length > 0 ? outdated : held).map(({ leg }) => leg.replica).join(', ');
+  const why =
+    outdated.length > 0
+      ? `every in-sync storage node was booted again (${names})`
+      : `a write failed on every in-sync leg (${names})`;
+  const message = `${why}: the array starts anew, its users are ended`;
   return { actions: [{ kind: 'Fence' }], phase: 'Waiting', message };
 }
 

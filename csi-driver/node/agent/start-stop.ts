@@ -59,11 +59,7 @@ export async function assemble(action: Extract<Action, { kind: 'Assemble' }>, co
     };
   });
   await writeLegRecords(context, stampOf(status), sources);
-  for (const { nqn } of legs) {
-    const trace = context.memory.leg(nqn);
-    trace.drainAsked = false;
-    trace.settled();
-  }
+  for (const { nqn } of legs) context.memory.leg(nqn).drainAsked = false;
   context.memory.startedEpoch = connection.spec.epoch;
   for (const leg of legs) await ports.valves.close(valveName(leg.nqn));
   await md.activate(name);
