@@ -45,7 +45,9 @@ function context(cached: RecordStamp = STAMP, legs: readonly LegFacts[] = []): E
     memory,
     volume: volumeWith(cached),
     volumes: { get: () => Promise.resolve(fresh) },
-    connection: { spec: { volume: 'v', volumeUid: 'uid-v', sizeBytes: 1 << 26 } },
+    connection: {
+      spec: { volume: 'v', volumeUid: 'uid-v', sizeBytes: 1 << 26, legs: [{ replica: 'v-a' }, { replica: 'v-b' }] },
+    },
     facts: { legTimeoutMs: 3000, legs },
     log: silentLog,
     ports: {
@@ -148,6 +150,14 @@ describe('before an array starts', () => {
   ])('%s on one of them stops it', async (_what, stamp) => {
     await writeLegRecords(context(), stamp, reach(leg('b')));
     await expect(checkLegRecords(context(), reach(leg('a'), leg('b')))).rejects.toThrow(/^HF500: v-b knows .*recover/);
+  });
+
+  // Found by the simulation: the storage agent had compared before the API server was restored, and recover found nothing.
+  test('the storage agent of one that knows more is to look again', async () => {
+    await writeLegRecords(context(), { ...STAMP, generation: 6 }, reach(leg('b')));
+    await expect(checkLegRecords(context(), reach(leg('a'), leg('b')))).rejects.toThrow('HF500');
+    expect(memory.drain('v-a')).toBeUndefined();
+    expect(memory.drain('v-b')).toBe(1);
   });
 
   test('a cache that is behind does not', async () => {

@@ -132,7 +132,7 @@ function unionOf(bitmaps: readonly Buffer[], lengthBytes: number): Buffer {
  * @throws HoldfastError HF500 when one does, HF316 when a header can't be read
  */
 export async function checkLegRecords(context: ExecuteContext, legs: readonly ReachableLeg[]): Promise<void> {
-  const { memory, volumes, volume } = context;
+  const { memory, volumes, volume, connection } = context;
   const headers = await Promise.all(
     legs.map(async ({ leg, device }) => {
       const decoded = await orHoldOff(leg, context, () => readLegHeader(context, device));
@@ -150,6 +150,9 @@ export async function checkLegRecords(context: ExecuteContext, legs: readonly Re
   const fresh = stampOf((await volumes.get(volume.metadata.name))?.status ?? {});
   const found = disagreeing(fresh);
   if (found?.header === undefined) return;
+  // Its storage agent compares when it exports, and tells what it finds, by which `holdfast recover` goes: it is to do so anew.
+  const wanted = connection.spec.legs.find(({ replica }) => replica === found.replica);
+  if (wanted) memory.askDrain(wanted);
   throw new HoldfastError(
     'HF500',
     `${found.replica} knows ${describeStamp(found.header)}, the API server has ${describeStamp(fresh)}; was it restored from an old backup? See holdfast recover`,
