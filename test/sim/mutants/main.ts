@@ -10,7 +10,7 @@ Gives the programs bugs, one at a time, that break a law of data safety, and run
 schedule without the bug must break no law.
 
 options:
-  --seeds N      schedules for each at most (default 200)
+  --seeds N      schedules for each at most (default 400)
   -o json        one JSON object instead of a table
   --help         this text
 
@@ -19,7 +19,7 @@ The report is written to build/mutants-report.json. Exit code 1: a bug was not c
 
 const { values } = parseArgs({
   options: {
-    seeds: { type: 'string', default: '200' },
+    seeds: { type: 'string', default: '400' },
     output: { type: 'string', short: 'o', default: 'text' },
     help: { type: 'boolean', default: false },
   },
