@@ -91,7 +91,10 @@ export async function runRound(
     const stoppedMs = Date.now();
     await phase('check', async () => {
       figures = await judged(workloads, workload, { faultsFromMs, stoppedMs }, findings);
-      findings.push(...(await sameLegs(system, workloads)), ...(await leftOver(system, workloads)));
+      note('the histories are checked');
+      findings.push(...(await sameLegs(system, workloads)));
+      note('the legs are compared');
+      findings.push(...(await leftOver(system, workloads)));
     });
     if (round.detach) {
       await phase('detach', async () => {
