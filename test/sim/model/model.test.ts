@@ -1,8 +1,11 @@
-import { expect, test } from '@jest/globals';
+import { expect, jest, test } from '@jest/globals';
 import { mutants } from '../mutants/hunt.ts';
 import { planOf } from './plan.ts';
 import { runJob } from './run.ts';
 import { stories } from './worlds.ts';
+
+// A moment each; a machine that does much else takes longer.
+jest.setTimeout(60_000);
 
 test.each(stories)('"$name" comes to its end in its usual course, and can be departed from', async (story) => {
   const plan = await planOf(story);
