@@ -163,5 +163,17 @@ export const expected: Readonly<Record<string, Seen>> = {
   },
   stopWhileCut: { waiting: { stopped: false, path: 'failed' }, stopped: true, left: 'gone' },
   assembleWhileCut: { waiting: { started: false, path: 'failed' }, came: true, state: 'readonly' },
+  removeWhileWaiting: {
+    waiting: { removed: 'waits', writes: ['waits', 'waits'] },
+    released: true,
+    removed: 'done',
+    member: 'gone',
+  },
+  flushed: {
+    array: [true, true],
+    leg: [false, true],
+    cleared: [true, true],
+    copy: [false, false],
+  },
   whichBitmap: { back: true, differ: [48] },
 };
