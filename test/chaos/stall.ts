@@ -44,7 +44,7 @@ interface Bench {
   readonly stage: Stage;
   readonly raw: Workload;
   readonly file: Workload;
-  /** Since when `raw` is watched, for the pause that it has without any fault. */
+  /** In ms, by what they are about. */
   readonly figures: Map<string, number[]>;
 }
 
@@ -105,8 +105,14 @@ async function openBench(appDir: string): Promise<Bench> {
   // `file` stays off the client of `raw`: that one is not to be disturbed by what is done to the other.
   const raw = createWorkload(system, volumes.raw, lab.vm('c1'));
   const file = createWorkload(system, volumes.file, lab.vm('c2'), undefined, [lab.vm('c2'), lab.vm('c3')]);
-  await newLogs(lab);
-  await Promise.all([raw.begin(), file.begin()]);
+  try {
+    await newLogs(lab);
+    await Promise.all([raw.begin(), file.begin()]);
+  } catch (error) {
+    // What runs beside the lab would keep this process alive.
+    await stage.stop();
+    throw error;
+  }
   return { stage, raw, file, figures: new Map() };
 }
 
