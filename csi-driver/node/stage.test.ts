@@ -35,7 +35,7 @@ describe('NodeStageVolume', () => {
   test('a blank device is recorded, formatted, recorded again and mounted, in this order', async () => {
     const node = fakeNode();
     await stage(node);
-    expect(node.effects).toEqual(['mkdir', 'record begin', 'make', 'record finish', 'mount']);
+    expect(node.effects).toEqual(['mkdir', 'record begin', 'make', 'finish', 'record finish', 'mount']);
     expect(node.mounts).toMatchObject([{ target: STAGING, fsType: 'ext4', device: '9:127' }]);
     expect(node.mounts[0]?.options).toContain('errors=remount-ro');
   });
@@ -48,7 +48,7 @@ describe('NodeStageVolume', () => {
     expect(node.effects).toEqual(['mkdir']);
   });
 
-  test.each(kills(5))(
+  test.each(kills(6))(
     'Given it is killed $when effect $effect of the first time, Then the next call completes it',
     async (kill) => {
       const node = fakeNode();
@@ -57,15 +57,15 @@ describe('NodeStageVolume', () => {
       node.kill = undefined;
       await stage(node);
       expect(node.mounts).toHaveLength(1);
-      expect(node.content).toEqual({ kind: 'filesystem', type: 'ext4' });
+      expect(node.content).toEqual({ kind: 'filesystem', type: 'ext4', unfinished: false });
       expect(node.unfinished).toBe(false);
     },
   );
 
-  test.each(kills(5))(
+  test.each(kills(6))(
     'Given it is killed twice, the first time $when effect $effect, Then the third call completes it',
     async (kill) => {
-      for (const second of kills(5)) {
+      for (const second of kills(6)) {
         const node = fakeNode();
         node.kill = kill;
         await expect(stage(node)).rejects.toThrow(Killed);
@@ -102,16 +102,45 @@ describe('NodeStageVolume', () => {
     node.unfinished = true;
     node.content = 'half-made';
     await stage(node, { volumeCapability: mountCapability('xfs') });
-    expect(node.content).toEqual({ kind: 'filesystem', type: 'xfs' });
+    expect(node.content).toEqual({ kind: 'filesystem', type: 'xfs', unfinished: false });
+  });
+
+  // Given an API server restored from a backup that was taken during the format, when users have written since, then the
+  // record says that it is unfinished, and the disk that it is not.
+  test('Given a record from before the format was done, Then what is there stays, and the record is put right', async () => {
+    const node = fakeNode();
+    await stage(node);
+    node.hasData = true;
+    await unstage(node);
+    node.unfinished = true;
+    node.effects.length = 0;
+    await stage(node);
+    expect(node.effects).toEqual(['mkdir', 'check', 'record finish', 'mount']);
+    expect(node.unfinished).toBe(false);
+  });
+
+  test('Given a filesystem that was never finished, Then it is made anew, whatever the record says', async () => {
+    const node = fakeNode();
+    node.content = { kind: 'filesystem', type: 'ext4', unfinished: true };
+    await stage(node);
+    expect(node.effects).toEqual(['mkdir', 'record begin', 'make', 'finish', 'record finish', 'mount']);
+  });
+
+  test("Given somebody else's signature, Then not even an unfinished format goes on", async () => {
+    const node = fakeNode();
+    node.unfinished = true;
+    node.content = { kind: 'other', what: 'LVM2_member (raid)' };
+    await expect(stage(node)).rejects.toMatchObject({ message: expect.stringContaining('never formatted') });
+    expect(node.effects).toEqual(['mkdir']);
   });
 
   test.each([
     [
       'a filesystem of another type',
-      { kind: 'filesystem', type: 'xfs' },
+      { kind: 'filesystem', type: 'xfs', unfinished: false },
       'holds a filesystem of type xfs, where ext4 was asked for',
     ],
-    ['a filesystem that is not ours', { kind: 'filesystem', type: 'vfat' }, 'type vfat'],
+    ['a filesystem that is not ours', { kind: 'filesystem', type: 'vfat', unfinished: false }, 'type vfat'],
     ['an LVM signature', { kind: 'other', what: 'LVM2_member (raid)' }, 'holds LVM2_member (raid)'],
     ['unknown bytes', 'half-made', 'holds data of an unknown kind'],
   ] as const)('Given %s, Then it is refused and nothing is written', async (_, content, message) => {
@@ -136,7 +165,7 @@ describe('NodeStageVolume', () => {
 
   test('Given no filesystem is named, Then the one that is there is mounted', async () => {
     const node = fakeNode();
-    node.content = { kind: 'filesystem', type: 'xfs' };
+    node.content = { kind: 'filesystem', type: 'xfs', unfinished: false };
     await stage(node, { volumeCapability: mountCapability('') });
     expect(node.mounts).toMatchObject([{ fsType: 'xfs' }]);
   });
@@ -162,7 +191,7 @@ describe('NodeStageVolume', () => {
 
   test("a tool's failure is INTERNAL in the tool's words", async () => {
     const node = fakeNode();
-    node.content = { kind: 'filesystem', type: 'ext4' };
+    node.content = { kind: 'filesystem', type: 'ext4', unfinished: false };
     node.broken.set('check', 'UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY');
     await expect(stage(node)).rejects.toMatchObject({
       status: 'INTERNAL',

@@ -75,20 +75,26 @@ async function prepareFilesystem(
   device: AttachedDevice,
   wanted: FsType | undefined,
 ): Promise<FsType> {
-  // A format that broke off left a device without any data of a user: it is made anew, whatever it looks like.
-  if (await deps.formatRecord.isUnfinished(id)) return await format(deps, id, device, wanted ?? DEFAULT_FS_TYPE);
+  const begun = await deps.formatRecord.isUnfinished(id);
   const content = await hostStep(id, 'read', () => deps.filesystems.probe(device.path));
   switch (content.kind) {
     case 'blank':
       return await format(deps, id, device, wanted ?? DEFAULT_FS_TYPE);
     case 'filesystem': {
-      const { type } = content;
+      const { type, unfinished } = content;
+      if (unfinished) return await format(deps, id, device, wanted ?? DEFAULT_FS_TYPE);
       if ((type !== 'ext4' && type !== 'xfs') || (wanted !== undefined && type !== wanted)) {
         throw notOurs(id, device, `a filesystem of type ${type}`, wanted);
       }
       await hostStep(id, 'checked', () => deps.filesystems.check(device.path, type));
+      // The disk knows better than a record from an API server that was restored, or that we could not reach in time.
+      if (begun) await deps.formatRecord.finish(id, device.epoch, type);
       return type;
     }
+    case 'unknown':
+      // What a format that broke off has left; nobody has had it mounted.
+      if (begun) return await format(deps, id, device, wanted ?? DEFAULT_FS_TYPE);
+      throw notOurs(id, device, content.what, wanted);
     case 'other':
       throw notOurs(id, device, content.what, wanted);
   }
@@ -100,11 +106,15 @@ function mountedType(id: string, device: AttachedDevice, type: string, wanted: F
   throw notOurs(id, device, `a filesystem of type ${type}`, wanted);
 }
 
-/** Record, make, record: a crash anywhere in between leads here again. */
+/**
+ * Record, make, take the mark away, record: a crash anywhere in between leads here again. That it is done says the disk
+ * itself, so that no state of the API server, however old, leads to a format of what may hold a user's data.
+ */
 async function format(deps: NodeDeps, id: string, device: AttachedDevice, fsType: FsType): Promise<FsType> {
   checkFilesystemSize(await hostStep(id, 'read', () => deps.filesystems.sizeBytes(device.path)), fsType);
   await deps.formatRecord.begin(id, device.epoch, fsType);
   await hostStep(id, `formatted as ${fsType}`, () => deps.filesystems.make(device.path, fsType));
+  await hostStep(id, `finished as ${fsType}`, () => deps.filesystems.finish(device.path, fsType));
   await deps.formatRecord.finish(id, device.epoch, fsType);
   return fsType;
 }

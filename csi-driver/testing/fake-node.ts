@@ -109,7 +109,12 @@ export function fakeNode(): FakeNode {
       async mount(_device, target, fsType, options) {
         effect('mount', () => {
           const { content } = node;
-          if (content === 'half-made' || content.kind !== 'filesystem' || content.type !== fsType) {
+          if (
+            content === 'half-made' ||
+            content.kind !== 'filesystem' ||
+            content.type !== fsType ||
+            content.unfinished
+          ) {
             throw new ExecError('mount: wrong fs type', 'mount');
           }
           node.mounts.push(entry({ target, fsType, options: options.includes('ro') ? ['ro'] : ['rw', ...options] }));
@@ -138,15 +143,18 @@ export function fakeNode(): FakeNode {
     filesystems: {
       sizeBytes: async () => node.sizeBytes,
       async probe() {
-        return node.content === 'half-made' ? { kind: 'other', what: 'data of an unknown kind' } : node.content;
+        return node.content === 'half-made' ? { kind: 'unknown', what: 'data of an unknown kind' } : node.content;
       },
       async make(_device, fsType: FsType) {
         effect(
           'make',
-          () => (node.content = { kind: 'filesystem', type: fsType }),
+          () => (node.content = { kind: 'filesystem', type: fsType, unfinished: true }),
           () => (node.content = 'half-made'),
         );
         if (node.hasData) throw new Error('DATA LOSS: formatted a device with data');
+      },
+      async finish(_device, fsType: FsType) {
+        effect('finish', () => (node.content = { kind: 'filesystem', type: fsType, unfinished: false }));
       },
       async check() {
         effect('check', () => undefined);

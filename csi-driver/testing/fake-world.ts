@@ -84,7 +84,8 @@ export function fakeWorld(node: string): { readonly controller: ControllerDeps &
   const filesystems: Filesystems = {
     sizeBytes: async () => 2 ** 30,
     probe: async (device) => contents.get(device) ?? { kind: 'blank' },
-    make: async (device, type) => void contents.set(device, { kind: 'filesystem', type }),
+    make: async (device, type) => void contents.set(device, { kind: 'filesystem', type, unfinished: true }),
+    finish: async (device, type) => void contents.set(device, { kind: 'filesystem', type, unfinished: false }),
     check: async () => undefined,
   };
 

@@ -9,7 +9,8 @@ const lvm = 'DEVNAME=/dev/vdb\nUUID=x\nVERSION=LVM2 001\nTYPE=LVM2_member\nUSAGE
 const gpt = 'DEVNAME=/dev/vdb\nPTUUID=6a1\nPTTYPE=gpt\n';
 
 test.each([
-  ['a filesystem', 0, ext4, { kind: 'filesystem', type: 'ext4' }],
+  ['a filesystem', 0, ext4, { kind: 'filesystem', type: 'ext4', unfinished: false }],
+  ['one that is being made', 0, `${ext4}LABEL=hf-making\n`, { kind: 'filesystem', type: 'ext4', unfinished: true }],
   ['LVM', 0, lvm, { kind: 'other', what: 'LVM2_member (raid)' }],
   ['partitions', 0, gpt, { kind: 'other', what: 'a gpt partition table' }],
   ['several signatures', 8, '', { kind: 'other', what: 'several signatures that contradict each other' }],
@@ -54,7 +55,7 @@ test.each([
 ])('bytes at %i are data', async (offset, where) => {
   const { filesystems } = device(64 * MIB, [offset]);
   await expect(filesystems.probe('/dev/vdb')).resolves.toEqual({
-    kind: 'other',
+    kind: 'unknown',
     what: `data of an unknown kind in its ${where} MiB`,
   });
 });
@@ -67,7 +68,10 @@ test('making a filesystem never discards, and never overrides a device in use', 
   const { calls, filesystems } = device(64 * MIB);
   await filesystems.make('/dev/vdb', 'ext4');
   await filesystems.make('/dev/vdb', 'xfs');
-  expect(calls).toEqual(['mkfs.ext4 -q -F -m 0 -E nodiscard /dev/vdb', 'mkfs.xfs -q -f -K /dev/vdb']);
+  expect(calls).toEqual([
+    'mkfs.ext4 -q -F -m 0 -E nodiscard -L hf-making /dev/vdb',
+    'mkfs.xfs -q -f -K -L hf-making /dev/vdb',
+  ]);
 });
 
 test('ext4 is checked, xfs checks itself', async () => {

@@ -16,9 +16,15 @@ export const minFsBytes: Readonly<Record<FsType, number>> = { ext4: 2 * MIB, xfs
 export type DeviceContent =
   /** No signature is known on it, and its first and last MiB read as zeros. */
   | { readonly kind: 'blank' }
-  | { readonly kind: 'filesystem'; readonly type: string }
-  /** Anything else: a partition table, LVM, RAID, several signatures, or bytes that nobody knows. In words for people. */
+  /** `unfinished`: nobody has ever mounted it, see `make`. */
+  | { readonly kind: 'filesystem'; readonly type: string; readonly unfinished: boolean }
+  /** Bytes without a signature: a mkfs that broke off leaves such, and so may anybody. In words for people. */
+  | { readonly kind: 'unknown'; readonly what: string }
+  /** Anything else: a partition table, LVM, RAID, several signatures. In words for people. */
   | { readonly kind: 'other'; readonly what: string };
+
+/** The label of a filesystem that is still being made. An XFS label has at most 12 bytes. */
+const MAKING_LABEL = 'hf-making';
 
 /** The port to mkfs, fsck and blkid. Every read of the device is a child process: a stalled device never blocks us. */
 export interface Filesystems {
@@ -26,8 +32,13 @@ export interface Filesystems {
   sizeBytes(device: string): Promise<number>;
   /** Looks what is on the device. Writes nothing. @throws ExecError when it can't be read */
   probe(device: string): Promise<DeviceContent>;
-  /** Makes an empty filesystem, whatever is there. The device must not be in use. @throws ExecError */
+  /**
+   * Makes an empty filesystem, whatever is there, with a mark on it that it is unfinished. The device must not be in use.
+   * @throws ExecError
+   */
   make(device: string, fsType: FsType): Promise<void>;
+  /** Takes the mark away: from now on what is there may be a user's. @throws ExecError */
+  finish(device: string, fsType: FsType): Promise<void>;
   /** Repairs what can be repaired without a question. @throws ExecError when a person must look at it */
   check(device: string, fsType: FsType): Promise<void>;
 }
@@ -53,7 +64,9 @@ export function parseBlkid(code: number, stdout: string): DeviceContent | undefi
       .map((match): [string, string] => [match[1] ?? '', match[2] ?? '']),
   );
   const type = found.get('TYPE');
-  if (type !== undefined && found.get('USAGE') === 'filesystem') return { kind: 'filesystem', type };
+  if (type !== undefined && found.get('USAGE') === 'filesystem') {
+    return { kind: 'filesystem', type, unfinished: found.get('LABEL') === MAKING_LABEL };
+  }
   if (type !== undefined) return { kind: 'other', what: `${type} (${found.get('USAGE') ?? 'of no known use'})` };
   const table = found.get('PTTYPE');
   if (table !== undefined) return { kind: 'other', what: `a ${table} partition table` };
@@ -87,7 +100,7 @@ export function createFilesystems(exec: Exec): Filesystems {
       for (const offset of new Set([0, sizeBytes - edge])) {
         if (!(await isZero(device, offset, edge))) {
           const where = offset === 0 ? 'first' : 'last';
-          return { kind: 'other', what: `data of an unknown kind in its ${where} MiB` };
+          return { kind: 'unknown', what: `data of an unknown kind in its ${where} MiB` };
         }
       }
       return { kind: 'blank' };
@@ -98,9 +111,15 @@ export function createFilesystems(exec: Exec): Filesystems {
       // One -F only: mke2fs (like mkfs.xfs -f) then still refuses a device that is mounted or open elsewhere.
       const [command, args] =
         fsType === 'ext4'
-          ? (['mkfs.ext4', ['-q', '-F', '-m', '0', '-E', 'nodiscard', device]] as const)
-          : (['mkfs.xfs', ['-q', '-f', '-K', device]] as const);
+          ? (['mkfs.ext4', ['-q', '-F', '-m', '0', '-E', 'nodiscard', '-L', MAKING_LABEL, device]] as const)
+          : (['mkfs.xfs', ['-q', '-f', '-K', '-L', MAKING_LABEL, device]] as const);
       await exec(command, args, { timeoutMs: MAKE_TIMEOUT_MS });
+    },
+
+    async finish(device, fsType) {
+      // xfs_admin(8): "--" clears the label.
+      if (fsType === 'ext4') await exec('tune2fs', ['-L', '', device]);
+      else await exec('xfs_admin', ['-L', '--', device]);
     },
 
     async check(device, fsType) {

@@ -9,6 +9,9 @@ import type { MountTable } from './users.ts';
 /** What block 0 holds of a filesystem, instead of a user's value. */
 const SUPERBLOCK: Readonly<Record<FsType, number>> = { ext4: -4, xfs: -5 };
 
+/** The same of one that is still being made. */
+const MAKING: Readonly<Record<FsType, number>> = { ext4: -6, xfs: -7 };
+
 export interface CsiMachine {
   readonly world: KernelWorld;
   readonly mounts: MountTable;
@@ -32,8 +35,8 @@ function mountsOf(turn: Turn, machine: () => CsiMachine): Mounts {
     mount: (device, target, fsType, options) =>
       turn(`mount ${device} ${target}`, async (on) => {
         const array = arrayOf(on, device);
-        const found = await superblock(array);
-        if (found !== fsType) throw new ExecError(`mount ${device}: wrong fs type`, 'mount');
+        if (typeOf(SUPERBLOCK, await firstBlock(array)) !== fsType)
+          throw new ExecError(`mount ${device}: wrong fs type`, 'mount');
         on.mounts.add(array, fsType, device, { path: target, options: [...options] });
       }),
     bind: (source, target) =>
@@ -82,35 +85,39 @@ function filesystemsOf(turn: Turn, machine: () => CsiMachine): Filesystems {
     sizeBytes: (device) => Promise.resolve(arrayOf(machine(), device).sizeBytes),
     probe: (device) =>
       turn(`blkid ${device}`, async (on) => {
-        const found = await superblock(arrayOf(on, device));
-        if (found === undefined) return { kind: 'blank' };
-        return typeof found === 'string'
-          ? { kind: 'filesystem', type: found }
-          : { kind: 'other', what: `data ${found}` };
+        const value = await firstBlock(arrayOf(on, device));
+        const type = typeOf(SUPERBLOCK, value) ?? typeOf(MAKING, value);
+        if (type !== undefined) return { kind: 'filesystem', type, unfinished: value === MAKING[type] };
+        return value === 0 ? { kind: 'blank' } : { kind: 'other', what: `data ${value}` };
       }),
     make: (device, fsType) =>
       turn(`mkfs.${fsType} ${device}`, async (on) => {
-        const values = [SUPERBLOCK[fsType]];
         on.world.onFormat?.();
-        const array = arrayOf(on, device);
-        await whenOpen(array, (done) =>
-          array.submit({ op: 'write', block: 0, count: 1, values, fua: true }, (status) =>
-            done(status === 'ok', undefined),
-          ),
-        );
+        await writeFirstBlock(arrayOf(on, device), MAKING[fsType]);
       }),
-    check: (device) => turn(`fsck ${device}`, async (on) => void (await superblock(arrayOf(on, device)))),
+    finish: (device, fsType) =>
+      turn(`tune2fs ${device}`, (on) => writeFirstBlock(arrayOf(on, device), SUPERBLOCK[fsType])),
+    check: (device) => turn(`fsck ${device}`, async (on) => void (await firstBlock(arrayOf(on, device)))),
   };
 }
 
-/** The filesystem on an array, undefined for none, a number for a user's data. */
-async function superblock(array: MdArray): Promise<FsType | number | undefined> {
-  const value = await whenOpen<number | undefined>(array, (done) =>
-    array.submit({ op: 'read', block: 0, count: 1 }, (status, values) => done(status === 'ok', values?.[0])),
+/** The value of an array's first block: a superblock, 0 for none, or a user's data. */
+async function firstBlock(array: MdArray): Promise<number> {
+  return await whenOpen<number>(array, (done) =>
+    array.submit({ op: 'read', block: 0, count: 1 }, (status, values) => done(status === 'ok', values?.[0] ?? 0)),
   );
-  const found = (Object.keys(SUPERBLOCK) as FsType[]).find((type) => SUPERBLOCK[type] === value);
-  return found ?? (value === 0 ? undefined : value);
 }
+
+async function writeFirstBlock(array: MdArray, value: number): Promise<void> {
+  await whenOpen(array, (done) =>
+    array.submit({ op: 'write', block: 0, count: 1, values: [value], fua: true }, (status) =>
+      done(status === 'ok', undefined),
+    ),
+  );
+}
+
+const typeOf = (marks: Readonly<Record<FsType, number>>, value: number): FsType | undefined =>
+  (Object.keys(marks) as FsType[]).find((type) => marks[type] === value);
 
 /** I/O of a tool: the array is open meanwhile. */
 async function whenOpen<T>(array: MdArray, io: (done: (ok: boolean, value: T) => void) => void): Promise<T> {
