@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { runRound } from './round.ts';
-import { LEG_TIMEOUT_MS, type Fault, type Round, type Step } from './schedule.ts';
-import { prepareStage, type Stage } from './stage.ts';
+import type { Fault, Round, Step } from './schedule.ts';
+import { CHAOS_TIMEOUTS, prepareStage, type Stage } from './stage.ts';
 import { createWorkload, volumes, type Workload } from './workload.ts';
 
 jest.setTimeout(6 * 60_000);
@@ -39,7 +39,7 @@ describe('chaos', () => {
 
   beforeAll(async () => {
     const all = Object.values(volumes);
-    stage = await prepareStage('dist', all, LEG_TIMEOUT_MS);
+    stage = await prepareStage('dist', all, CHAOS_TIMEOUTS);
     const { system, lab } = stage;
     workloads = all.map((volume) => createWorkload(system, volume, lab.vm('c1')));
   });

@@ -9,8 +9,8 @@ import type { Finding } from './checks.ts';
 import { lineOf, reportOf, summary, writeJson, type ChaosReport, type RoundLine } from './report.ts';
 import { describeRound, messageOf, runRound, type RoundResult } from './round.ts';
 import { parseSchedule, ScheduleError } from './schedule-file.ts';
-import { generate, labelOfRound, LEG_TIMEOUT_MS, type Round, type Schedule } from './schedule.ts';
-import { prepareStage, saveEvidence, type Stage } from './stage.ts';
+import { generate, labelOfRound, type Round, type Schedule } from './schedule.ts';
+import { CHAOS_TIMEOUTS, prepareStage, saveEvidence, type Stage } from './stage.ts';
 import { createWorkload, volumes, type Workload } from './workload.ts';
 
 const HELP = `usage: node test/lab/main.ts run -- node test/chaos/main.ts [options]
@@ -145,7 +145,7 @@ interface Theatre {
 async function openTheatre(appDir: string, note: (text: string) => void): Promise<Theatre> {
   const startedMs = performance.now();
   const all = Object.values(volumes);
-  const stage = await prepareStage(appDir, all, LEG_TIMEOUT_MS, terminalProgress(process.stderr));
+  const stage = await prepareStage(appDir, all, CHAOS_TIMEOUTS, terminalProgress(process.stderr));
   say(`the lab is ready after ${formatDuration(performance.now() - startedMs)}`);
   const { clients } = stage.lab;
   const workloads = all.flatMap((volume, index) => {

@@ -4,7 +4,7 @@ import { startLab, type Lab, type LabOptions } from '../lab/lab.ts';
 import { silent, type Progress } from '../lab/progress.ts';
 import { capability } from '../system/csi.ts';
 import { startSystem, storageReady, type System } from '../system/system.ts';
-import { REPLICA_TIMEOUT_MS } from './schedule.ts';
+import { LEG_TIMEOUT_MS, REPLICA_TIMEOUT_MS } from './schedule.ts';
 import type { ChaosVolume } from './workload.ts';
 
 const MIB = 1024 * 1024;
@@ -16,11 +16,19 @@ export interface Stage {
   readonly stop: () => Promise<void>;
 }
 
-/** @param legTimeoutMs of the volumes */
+/** When the volumes give up a leg, and a replica. */
+export interface Timeouts {
+  readonly legTimeoutMs: number;
+  readonly replicaTimeoutMs: Readonly<Record<ChaosVolume['name'], number>>;
+}
+
+/** What rounds of chaos are played with. */
+export const CHAOS_TIMEOUTS: Timeouts = { legTimeoutMs: LEG_TIMEOUT_MS, replicaTimeoutMs: REPLICA_TIMEOUT_MS };
+
 export async function prepareStage(
   appDir: string,
   used: readonly ChaosVolume[],
-  legTimeoutMs: number,
+  timeouts: Timeouts,
   progress: Progress = silent,
   options: Pick<LabOptions, 'clients'> = {},
 ): Promise<Stage> {
@@ -35,7 +43,7 @@ export async function prepareStage(
     system = await startSystem(lab);
     await storageReady(system);
     const started = system;
-    await Promise.all(used.map((volume) => createVolume(started, volume, legTimeoutMs)));
+    await Promise.all(used.map((volume) => createVolume(started, volume, timeouts)));
     return { lab, system, stop };
   } catch (error) {
     await stop();
@@ -46,7 +54,7 @@ export async function prepareStage(
 async function createVolume(
   system: System,
   { name, kind, sizeBytes, replicas }: ChaosVolume,
-  legTimeoutMs: number,
+  { legTimeoutMs, replicaTimeoutMs }: Timeouts,
 ): Promise<void> {
   await system.csi('controller', 'CreateVolume', {
     name,
@@ -56,7 +64,7 @@ async function createVolume(
       replicas: String(replicas),
       placement: 'distinct(zone)',
       legTimeout: `${legTimeoutMs}ms`,
-      replicaTimeout: `${REPLICA_TIMEOUT_MS[name]}ms`,
+      replicaTimeout: `${replicaTimeoutMs[name]}ms`,
     },
   });
 }

@@ -16,6 +16,8 @@ import { createWorkload, newLogs, volumes, type Workload } from './workload.ts';
 
 /** The product's default. */
 const LEG_TIMEOUT_MS = 3000;
+/** A leg comes back before it would be replaced. */
+const TIMEOUTS = { legTimeoutMs: LEG_TIMEOUT_MS, replicaTimeoutMs: { raw: 120_000, file: 120_000 } };
 
 const HELP = `usage: node test/lab/main.ts run -- node test/chaos/stall.ts [options]
 
@@ -100,7 +102,7 @@ async function main(): Promise<number> {
 
 async function openBench(appDir: string): Promise<Bench> {
   const used = [volumes.raw, volumes.file];
-  const stage = await prepareStage(appDir, used, LEG_TIMEOUT_MS, terminalProgress(process.stderr), { clients: 3 });
+  const stage = await prepareStage(appDir, used, TIMEOUTS, terminalProgress(process.stderr), { clients: 3 });
   const { system, lab } = stage;
   // `file` stays off the client of `raw`: that one is not to be disturbed by what is done to the other.
   const raw = createWorkload(system, volumes.raw, lab.vm('c1'));
