@@ -11,6 +11,7 @@ export interface ExecuteContext {
   readonly node: string;
   readonly ports: AgentPorts;
   readonly volumes: Resource<ReplicatedVolume>;
+  readonly connections: Pick<Resource<VolumeConnection>, 'get'>;
   readonly connection: VolumeConnection;
   readonly volume: ReplicatedVolume;
   readonly facts: ConnectionFacts;

@@ -9,6 +9,8 @@ import { VolumeMemory } from './memory.ts';
 let done: string[];
 let memory: VolumeMemory;
 let fresh: ReplicatedVolume;
+/** The NVMe names of the legs that the API server lists. */
+let listed: string[];
 /** What was recorded of the leg last. */
 let recorded: object | null | undefined;
 
@@ -55,7 +57,11 @@ function contextOf(one: LegFacts): ExecuteContext {
         return Promise.resolve({ ...fresh, status: { ...fresh.status, inSync: status.inSync } });
       },
     },
-    connection: { spec: { volume: 'v', volumeUid: 'u', epoch: 7, legs: [one] } },
+    connections: {
+      get: (name: string) =>
+        Promise.resolve(name === 'v.c1' ? { spec: { legs: listed.map((nqn) => ({ nqn })) } } : undefined),
+    },
+    connection: { metadata: { name: 'v.c1' }, spec: { volume: 'v', volumeUid: 'u', epoch: 7, legs: [one] } },
     facts: { legTimeoutMs: 3000, legs: [one], continueAfterMs: undefined, unrecordableForMs: 0 },
     log: silentLog,
     recorded: () => undefined,
@@ -82,6 +88,7 @@ function contextOf(one: LegFacts): ExecuteContext {
 beforeEach(() => {
   done = [];
   recorded = undefined;
+  listed = ['a', 'b'];
   memory = new VolumeMemory();
   memory.learn({ replica: 'v-b', uid: 'b', nqn: 'b', address: '', port: 0 }, 0);
   fresh = volumeWith('Member');
@@ -96,6 +103,13 @@ test('a leg that md has brought up to date enters the record once its disks have
 // Found by the simulation: the volume had replaced the replica and forgotten it, and the connection still listed its leg.
 test('a leg whose replica leaves the volume does not enter the record any more', async () => {
   fresh = volumeWith('Leaving');
+  await execute({ kind: 'RecordJoined', nqn: 'b' }, contextOf(leg('in_sync')));
+  expect(done).toEqual(['flush']);
+});
+
+// Found by the simulation: after a restore another, empty replica had been made under the name of the one that was copied.
+test('a leg that the API server no longer lists does not enter the record, whatever its name', async () => {
+  listed = ['a', 'another b'];
   await execute({ kind: 'RecordJoined', nqn: 'b' }, contextOf(leg('in_sync')));
   expect(done).toEqual(['flush']);
 });

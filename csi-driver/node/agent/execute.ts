@@ -159,6 +159,9 @@ async function recordJoined(leg: LegFacts, context: ExecuteContext): Promise<voi
   if (array?.syncAction !== 'idle' || !member?.state.has('in_sync') || hasErred(member)) return;
   // What was copied may sit in the volatile cache of its disks, also what a user has flushed long ago.
   await ports.flushDevice(member.device, ioTimeoutMs(context));
+  // The record knows replicas by their names, and a restored API server may have given this name to another, empty one.
+  const { spec } = (await context.connections.get(connection.metadata.name)) ?? {};
+  if (!spec?.legs.some(({ nqn }) => nqn === leg.nqn)) return;
   const { status = {} } = await record(context, (status) => {
     const inSync = status.inSync ?? [];
     if (inSync.includes(leg.replica) || !isMember(leg.replica, status)) return undefined;

@@ -233,6 +233,7 @@ export class VolumeLoop {
         node: deps.node,
         ports: deps.ports,
         volumes: deps.volumes,
+        connections: deps.connections,
         connection: this.connection,
         volume,
         facts,

@@ -68,6 +68,9 @@ export async function observe(input: ObserveInput): Promise<ConnectionFacts> {
   rememberDrains(connection, memory, bootId, running);
   for (const leg of unknownMembers(input, array)) memory.learn(leg, nowMs);
   forgetRetired(input);
+  const isMember = (nqn: string): boolean =>
+    (array?.members ?? []).some(({ device }) => device === input.host.valves.get(valveName(nqn))?.device);
+  const present = new Set(spec.legs.filter(({ nqn }) => isMember(nqn)).map(({ replica }) => replica));
   const legs = await Promise.all(
     memory.legs().map((leg) =>
       observeLeg(leg, {
@@ -75,6 +78,7 @@ export async function observe(input: ObserveInput): Promise<ConnectionFacts> {
         array,
         desired: spec.legs.find((wanted) => wanted.nqn === leg.nqn),
         inRecord: inSync.includes(leg.replica),
+        hasSuccessor: present.has(leg.replica),
         bitmapCovers: covers(status?.outOfSync?.[leg.replica], spec.epoch, bootId, leg.nqn),
       }),
     ),
@@ -211,6 +215,8 @@ interface LegContext extends ObserveInput {
   readonly array: MdArray | undefined;
   readonly desired: Leg | undefined;
   readonly inRecord: boolean;
+  /** The leg under which its replica is offered now is a member already. */
+  readonly hasSuccessor: boolean;
   readonly bitmapCovers: boolean;
 }
 
@@ -234,7 +240,7 @@ async function observeLeg(leg: LegMemory, context: LegContext): Promise<LegFacts
     port: leg.port,
     desired: context.desired !== undefined,
     // A leg of an earlier boot of its storage node that is no member has nothing to do with what the record says.
-    recorded: context.inRecord && (context.desired !== undefined || member !== undefined),
+    recorded: context.inRecord && (context.desired !== undefined || (member !== undefined && !context.hasSuccessor)),
     bitmapCovers: context.bitmapCovers,
     controller,
     namespace,
