@@ -11,6 +11,7 @@ import {
   VolumeCapability_AccessMode_Mode as Mode,
 } from '../../csi-driver/generated/csi.ts';
 import type { CallContext } from '../../csi-driver/grpc/handlers.ts';
+import { withVolumeLocks } from '../../csi-driver/grpc/volume-lock.ts';
 import type { NodeDeps } from '../../csi-driver/node/deps.ts';
 import { createAttachedDevices } from '../../csi-driver/node/device.ts';
 import { createFormatRecord } from '../../csi-driver/node/format-record.ts';
@@ -105,18 +106,22 @@ export function startNodeDriver(
     paths,
     exec: () => Promise.reject(new Error('the simulation runs no commands')),
   };
+  const service = withVolumeLocks(
+    {
+      stage: (request: NodeStageVolumeRequest, context: CallContext) => nodeStage(deps, request, context),
+      unstage: (request: NodeUnstageVolumeRequest) => nodeUnstage(deps, request),
+    },
+    { locks: new Map(), volumeOf: (request) => (request as { readonly volumeId: string }).volumeId },
+  );
   return {
     stage: async (publishContext) => {
       const request = { volumeId: volume, publishContext: { ...publishContext }, stagingTargetPath: STAGING };
       const volumeCapability = capability(mode);
-      return await nodeStage(
-        deps,
-        NodeStageVolumeRequest.fromPartial({ ...request, volumeCapability }),
-        contextOf(options),
-      );
+      const whole = NodeStageVolumeRequest.fromPartial({ ...request, volumeCapability });
+      return await service.stage(whole, contextOf(options));
     },
     unstage: async () =>
-      await nodeUnstage(deps, NodeUnstageVolumeRequest.fromPartial({ volumeId: volume, stagingTargetPath: STAGING })),
+      await service.unstage(NodeUnstageVolumeRequest.fromPartial({ volumeId: volume, stagingTargetPath: STAGING })),
   };
 }
 
