@@ -37,6 +37,17 @@ export function isMember(replica: string, status: Pick<NonNullable<ReplicatedVol
   return (status.replicas ?? []).some(({ name, role }) => name === replica && role === 'Member');
 }
 
+/** Whether a replica that the API server lists is, by its UID, the one of that name whose leg is a member here. */
+async function sameReplicas({ connection, connections, facts }: ExecuteContext): Promise<(replica: string) => boolean> {
+  const listed = (await connections.get(connection.metadata.name))?.spec.legs ?? [];
+  return (replica) => {
+    const legs = facts.legs.filter((leg) => leg.replica === replica && leg.desired);
+    const members = facts.legs.filter((leg) => leg.replica === replica && leg.member !== undefined);
+    const known = members.length > 0 ? members : legs;
+    return listed.some((leg) => leg.replica === replica && known.some(({ uid }) => uid === leg.uid));
+  };
+}
+
 /** A request takes no longer than this, and where the policy sets a limit no less than the other. */
 const RECORD_TIMEOUT_MAX_MS = 10_000;
 const RECORD_TIMEOUT_MIN_MS = 200;
@@ -56,7 +67,7 @@ export async function record(
   const leftMs = (facts.continueAfterMs ?? Infinity) - facts.unrecordableForMs;
   const timeoutMs = Math.min(RECORD_TIMEOUT_MAX_MS, Math.max(RECORD_TIMEOUT_MIN_MS, leftMs));
   try {
-    const options = { timeoutMs, knownGeneration: memory.recordGeneration };
+    const options = { timeoutMs, knownGeneration: memory.recordGeneration, isSame: () => sameReplicas(context) };
     const accepted = await changeRecord(context.volumes, context.volume, owner, change, options);
     context.recorded(accepted);
     memory.unrecordableSinceMs = undefined;

@@ -89,6 +89,19 @@ describe('the record', () => {
     expect(api.stored().status).toMatchObject({ inSync: ['v-a', 'v-b'], recordGeneration: 7 });
   });
 
+  // Found by the simulation: by now the API server has given the name to another, empty replica.
+  test('is told without the replicas that are no longer those of their names', async () => {
+    const api = server(volume(5, { inSync: ['v-b'], recordGeneration: 3 }));
+    const anew = ({ inSync = [] }: Status) => ({ inSync, outOfSync: {}, anew: true });
+    const only = (name: string) => ({ isSame: () => Promise.resolve((replica: string) => replica === name) });
+    await changeRecord(api.resource, volume(9, { recordGeneration: 6 }), owner, anew, only('v-b'));
+    expect(api.stored().status).toMatchObject({ inSync: ['v-b'], recordGeneration: 7 });
+    const none = server(volume(5, { inSync: ['v-b'], recordGeneration: 3 }));
+    await expect(
+      changeRecord(none.resource, volume(9, { recordGeneration: 6 }), owner, anew, only('v-z')),
+    ).rejects.toThrow('empty');
+  });
+
   test('never becomes empty', async () => {
     const api = server(volume(5));
     await expect(changeRecord(api.resource, volume(5), owner, () => ({ inSync: [], outOfSync: {} }))).rejects.toThrow(

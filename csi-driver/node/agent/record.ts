@@ -36,6 +36,11 @@ const ATTEMPTS = 8;
 export interface RecordOptions extends RequestOptions {
   /** The legs know records up to this one: a new record's number is higher, also if the API server has forgotten them. */
   readonly knownGeneration?: number;
+  /**
+   * Whether the API server still means the replica that we know under a name. Asked when it has forgotten records: it may
+   * have given the name to another one since.
+   */
+  readonly isSame?: () => Promise<(replica: string) => boolean>;
 }
 
 /**
@@ -49,7 +54,7 @@ export async function changeRecord(
   cached: ReplicatedVolume,
   owner: { readonly node: string; readonly epoch: number },
   change: (status: Status) => RecordChange | undefined,
-  { knownGeneration = 0, ...options }: RecordOptions = {},
+  { knownGeneration = 0, isSame, ...options }: RecordOptions = {},
 ): Promise<ReplicatedVolume> {
   const name = cached.metadata.name;
   let volume: ReplicatedVolume | undefined = cached;
@@ -67,8 +72,9 @@ export async function changeRecord(
     const status = forgotten ? { ...volume.status, ...recordOf(cached.status) } : volume.status;
     const wanted = change(status) ?? (forgotten ? { inSync: status.inSync ?? [], outOfSync: {} } : undefined);
     if (!wanted) return volume;
-    if (wanted.inSync.length === 0) throw new Error(`${name}: refusing to record an empty in-sync set`);
-    const inSync = [...wanted.inSync].sort();
+    const kept = forgotten && isSame ? wanted.inSync.filter(await isSame()) : wanted.inSync;
+    if (kept.length === 0) throw new Error(`${name}: refusing to record an empty in-sync set`);
+    const inSync = [...kept].sort();
     const before = status.inSync ?? [];
     // A start is a new record as well: from then on the legs may differ, which the one before does not say.
     const isNew =
