@@ -1,4 +1,4 @@
-import { describe, expect, test } from '@jest/globals';
+import { beforeEach, describe, expect, test } from '@jest/globals';
 import type { ReplicatedVolume } from '../../../lib/api/index.ts';
 import { silentLog } from '../../../lib/log.ts';
 import type { ExecuteContext } from './context.ts';
@@ -19,11 +19,19 @@ describe('an array that is stopped', () => {
       replica,
       recorded: true,
       member: { device: `dm-${replica}` },
+      valve: { name: `valve-${replica}`, device: `dm-${replica}`, devNo: '253:0', below: [] },
       controller: { state: 'live' },
       namespace: {},
       pathFailed: false,
       ...overrides,
     }) as unknown as LegFacts;
+
+  const done: string[] = [];
+  let unflushable: string | undefined;
+  beforeEach(() => {
+    done.length = 0;
+    unflushable = undefined;
+  });
 
   /** Stops an array of legs a and b, the latter as said. @returns whether it was recorded as clean */
   async function isClean(b: Partial<LegFacts>, ...bState: string[]): Promise<boolean> {
@@ -56,7 +64,11 @@ describe('an array that is stopped', () => {
         md: {
           isResynced: () => true,
           readArray: () => ({ state: 'active', syncAction: 'idle', members }),
-          stopArray: () => Promise.resolve(),
+          stopArray: () => Promise.resolve(void done.push('stop')),
+        },
+        flushDevice: (device: string) => {
+          done.push(`flush ${device}`);
+          return device === unflushable ? Promise.reject(new Error('no answer')) : Promise.resolve();
         },
       },
     } as unknown as ExecuteContext);
@@ -65,6 +77,14 @@ describe('an array that is stopped', () => {
 
   test('is clean when every leg of the record has had every write', async () => {
     expect(await isClean({}, 'in_sync')).toBe(true);
+  });
+
+  // Found by the simulation: md flushes when it clears bits, and clears none while a leg is away.
+  test('is clean once its legs have flushed what nobody can add to any more', async () => {
+    expect(await isClean({}, 'in_sync')).toBe(true);
+    expect(done).toEqual(['stop', 'flush dm-a', 'flush dm-b']);
+    unflushable = 'dm-b';
+    expect(await isClean({}, 'in_sync')).toBe(false);
   });
 
   // What is called clean is started without a look at what differs.

@@ -8,8 +8,9 @@ import {
 } from '../../../lib/api/names.ts';
 import { stampOf } from '../../../lib/api/record-stamp.ts';
 import { hasErred, isRunning, type AssembleOptions, type MdArray } from '../../../lib/host/md.ts';
+import { describeError } from '../../../lib/describe-error.ts';
 import { factsOf, record, type ExecuteContext } from './context.ts';
-import { checkLegRecords, shareBitmap, writeLegRecords } from './leg-records.ts';
+import { checkLegRecords, ioTimeoutMs, shareBitmap, writeLegRecords } from './leg-records.ts';
 import type { Action, ConnectionFacts } from './facts.ts';
 import { isLive } from './join.ts';
 import { freshValve } from './legs.ts';
@@ -92,11 +93,27 @@ export async function stop(context: ExecuteContext): Promise<void> {
   const name = arrayName(connection.spec.volumeUid);
   const whole = md.isResynced(name) && facts.recordedElsewhere.length === 0 && hasAll(md.readArray(name), facts);
   const complete = await stopInTime(name, context);
-  const clean = whole && complete;
+  const clean = whole && complete && (await flushLegs(context));
   log.info('array stopped', { volume: connection.spec.volume, clean });
   if (clean) {
     await record(context, (status) => ({ inSync: status.inSync ?? [], outOfSync: {}, clean: true }));
   }
+}
+
+/**
+ * What was acknowledged leaves the volatile caches of the legs' disks: who starts from one of them next finds all of it. md
+ * flushes when it clears bits, which it doesn't do while a leg is away. @returns whether every leg has done so
+ */
+async function flushLegs(context: ExecuteContext): Promise<boolean> {
+  const legs = context.facts.legs.filter((leg) => leg.recorded && leg.valve !== undefined);
+  const flushed = await Promise.allSettled(
+    legs.map(({ valve }) => context.ports.flushDevice(valve?.device ?? '', ioTimeoutMs(context))),
+  );
+  for (const [at, result] of flushed.entries()) {
+    if (result.status === 'fulfilled') continue;
+    context.log.warn('a leg could not be flushed', { leg: legs[at]?.replica, error: describeError(result.reason) });
+  }
+  return flushed.every(({ status }) => status === 'fulfilled');
 }
 
 /** Whether every leg of the record is in the running array, and no write to one has failed. */
