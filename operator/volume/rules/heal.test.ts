@@ -206,6 +206,16 @@ describe('spec.replicas is changed', () => {
     expect(note(decision)?.reason).toBe('TooFew');
   });
 
+  // As after a recovery, which takes up whatever the disks hold.
+  test('lowered, or more were found: what holds nothing that is needed leaves once enough are in sync', () => {
+    const members = { replicas: [{}, {}, {}, {}], spec: { replicas: 2 } };
+    expect(note(grow(facts({ ...members, inSync: ['v-r0'] })))?.reason).toBe('TooMany');
+    const { record } = grow(facts({ ...members, inSync: ['v-r0', 'v-r2'] }));
+    expect(record).toMatchObject({ kind: 'replace', leaving: ['v-r1', 'v-r3'], nextReplica: 4 });
+    const three = grow(facts({ ...members, spec: { replicas: 3 }, inSync: ['v-r0', 'v-r1', 'v-r2'] }));
+    expect(three.record).toMatchObject({ leaving: ['v-r3'] });
+  });
+
   test('lowered: nothing is removed, and it says so', () => {
     expect(note(grow(facts({ spec: { replicas: 1 } })))?.reason).toBe('TooMany');
   });

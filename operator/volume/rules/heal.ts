@@ -130,14 +130,38 @@ function note(reason: string, message: string, blocked: boolean): Note {
   return { topic: 'heal', reason, message, blocked };
 }
 
+/** Members beyond the wanted number that hold nothing the others don't: as many as wanted are in sync without them. */
+function spareMembers({ members, world }: Facts, surplus: number): readonly Replica[] {
+  const enough = members.filter(({ inSync }) => inSync).length >= world.volume.spec.replicas;
+  const behind = members.filter(({ inSync }) => !inSync);
+  return enough && surplus > 0 ? behind.slice(Math.max(0, behind.length - surplus)) : [];
+}
+
 /**
  * Given a detached volume with fewer members than `spec.replicas` (which was raised), then the missing members are
- * placed; they are filled when it is attached next. An attached array keeps its number of legs.
+ * placed; they are filled when it is attached next. An attached array keeps its number of legs. Given more (it was lowered,
+ * or the volume was recovered), when enough are in sync, then those that are not leave.
  */
 export const grow: Rule = (facts): Decision => {
   const missing = facts.world.volume.spec.replicas - facts.members.length;
   if (facts.ending || !facts.initialised || missing === 0) {
     return nothing;
+  }
+  const surplus = spareMembers(facts, -missing);
+  if (surplus.length > 0) {
+    return {
+      record: {
+        kind: 'replace',
+        replicas: withLeaving(facts, surplus),
+        nextReplica: facts.status.nextReplica ?? 0,
+        leaving: surplus.map(({ name }) => name),
+        event: {
+          type: 'Normal',
+          reason: 'ReplicaSpare',
+          message: `${surplus.map(named).join(', ')} is not needed any more`,
+        },
+      },
+    };
   }
   if (missing < 0) {
     const message = `keeps ${facts.members.length} replicas: spec.replicas was lowered, and replicas are not removed`;
