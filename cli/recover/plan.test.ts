@@ -113,6 +113,17 @@ describe('objects of an old backup', () => {
     ]);
   });
 
+  // Found by the simulation: the restored API server had made an object of that name anew, and each try raised the epoch.
+  test('a replica whose name an empty one has got since is not taken over until that one is gone', () => {
+    const known = { lineage: 1, epoch: 7, record: stamp(12, ['pg-r0', 'pg-r2']) };
+    const made = replica('pg-r2', 's3', 3);
+    const replicas = [replica('pg-r0', 's1', 3, known), { ...made, metadata: { ...made.metadata, uid: 'another' } }];
+    const nodes = [node('s3', onDisk('pg-r2', known))];
+    expect(plan({ volumes: [old(['pg-r0'], 3, 4)], replicas, nodes })).toMatchObject([
+      { kind: 'refused', why: expect.stringContaining('there is a VolumeReplica pg-r2 that holds nothing') },
+    ]);
+  });
+
   test('a replica that was made since is taken over', () => {
     const replicas = [replica('pg-r0', 's1', 3, { lineage: 1, epoch: 7, record: stamp(12, ['pg-r0', 'pg-r2']) })];
     const nodes = [node('s3', onDisk('pg-r2', { lineage: 1, epoch: 7, record: stamp(12, ['pg-r0', 'pg-r2']) }))];

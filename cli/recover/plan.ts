@@ -96,6 +96,20 @@ function recoverVolume(evidence: Evidence, disks: DiskVolume, options: RecoverOp
       `two replicas have the same name: ${doubled.map(({ name, node }) => `${name} on ${node}`).join(', ')}`,
     );
   }
+  // Made anew by an API server that had forgotten the first: it can't take over what is on the disk under its own name.
+  const taken = disks.copies.filter(
+    ({ name, object: own, uids }) =>
+      own === undefined &&
+      evidence.replicas.some(
+        ({ metadata, spec }) => metadata.name === name && spec.adopt?.replicaUid !== uids.replicaUid,
+      ),
+  );
+  if (taken.length > 0) {
+    const names = taken.map(({ name }) => name).join(', ');
+    return refused(
+      `there is a VolumeReplica ${names} that holds nothing, in the place of the one on the disk. Remove the object and try again: kubectl delete volumereplica ${names} --wait=false, then kubectl patch volumereplica ${names} --type merge -p '{"metadata":{"finalizers":null}}'`,
+    );
+  }
   const rivals = [...records, ...(api === undefined ? [] : [api])].filter(
     (stamp) => standingOf(stamp, best) === 'diverged' || standingOf(best, stamp) === 'diverged',
   );

@@ -10,6 +10,7 @@ export interface FreshFacts {
   readonly replica: ReplicaFacts | undefined;
   readonly record: RecordFacts;
   readonly volume: LvmVolume | undefined;
+  readonly namesake: LvmVolume | undefined;
   readonly adoptable: LvmVolume | undefined;
   /** Groups in which LVM has a volume of the replica's name; undefined when the pool can't be read or wasn't asked for. */
   readonly groups: readonly string[] | undefined;
@@ -53,6 +54,8 @@ export function guard(action: Action, planned: ReplicaFacts, fresh: FreshFacts):
     case 'create-volume':
       if (replica.adopt !== undefined) return 'it takes over a volume, and an empty one must not take its place';
       if (replica.state !== 'Active') return 'it became an orphan';
+      if (fresh.namesake !== undefined)
+        return `${fresh.namesake.name} holds its data already, under an object that is lost`;
       if (replica.wasReady) return 'it was ready before, so an empty volume must not take its place';
       if (record.state === 'gone') return 'its volume is gone';
       if (record.state === 'names' && record.inSync) return 'its volume counts on its data';

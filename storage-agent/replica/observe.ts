@@ -77,6 +77,15 @@ export function listenersOf(node: StorageNode | undefined): Listener[] {
   return (node?.spec.addresses ?? []).map(({ ip, port }) => ({ ip, port }));
 }
 
+/** A replica's data under an object that the API server has forgotten; an erased one holds nothing. */
+function findNamesake(replica: ReplicaFacts, volumes: readonly LvmVolume[]): LvmVolume | undefined {
+  return volumes.find(({ tags }) => {
+    const found = identityOf(tags);
+    const isNamed = found.volumeUid === replica.volumeUid && found.replica === replica.name;
+    return isNamed && found.replicaUid !== replica.uid && !found.erased;
+  });
+}
+
 function findVolume(pool: PoolFacts, uid: string, volumes: readonly LvmVolume[]): LvmVolume | undefined {
   if (pool.state === 'unavailable') return undefined;
   return volumes.find((each) => each.group === pool.group && each.name === logicalVolumeName(uid));
@@ -122,6 +131,7 @@ export async function observeReplica(ports: Ports, volumes: VolumeCache, seen: E
     record,
     pool,
     volume,
+    namesake: findNamesake(replica, list),
     adoptable: replica.adopt === undefined ? undefined : findVolume(pool, replica.adopt.replicaUid, list),
     leg: needsLeg && devicePath !== undefined ? await legFacts(ports, replica, devicePath) : undefined,
     devicePath,
@@ -147,6 +157,7 @@ const NEEDS_RECORD: ReadonlySet<Action['kind']> = new Set([
 ]);
 /** ... and on what LVM says right now. */
 const NEEDS_VOLUME: ReadonlySet<Action['kind']> = new Set([
+  'create-volume',
   'adopt-volume',
   'allocate-volume',
   'erase-volume',
@@ -178,6 +189,7 @@ export async function readFreshFacts(
     replica: isSame ? replicaFacts(object) : undefined,
     record: record ?? { state: 'unread' },
     volume: findVolume(pool, planned.uid, list),
+    namesake: findNamesake(planned, list),
     adoptable: planned.adopt === undefined ? undefined : findVolume(pool, planned.adopt.replicaUid, list),
     groups: pool.state === 'ready' ? named.map((each) => each.group) : undefined,
   };

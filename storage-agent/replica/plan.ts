@@ -206,6 +206,10 @@ function planVolume(world: ReplicaWorld): Plan | undefined {
       const message = `the logical volume ${pool.group}/${name} is gone; its data is lost here, and an empty one must not take its place`;
       return wait(message, 'HF307', 'Failed');
     }
+    const { namesake } = world;
+    if (namesake !== undefined) {
+      return conflict(`${namesake.group}/${namesake.name} holds ${replica.name} of this volume under another UID`);
+    }
     if (record.state === 'gone') return wait(`there is no ReplicatedVolume "${replica.volume}" with this UID`);
     const create = { group: pool.group, pool: THIN_POOL_NAME, name, sizeBytes, tags: [...tags, ...labelTags(replica)] };
     return act({ kind: 'create-volume', ...create }, 'Pending', 'creating the logical volume');

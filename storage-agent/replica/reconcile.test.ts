@@ -326,6 +326,29 @@ describe('what must never happen', () => {
     expect(node.replica?.status?.message).toMatch(/^HF307: /);
   });
 
+  // Given an API server that was restored from a backup, when the replica's object is made anew, then its data is still there
+  // under the object that was forgotten.
+  test('an empty volume beside one of the same replica under a lost object', async () => {
+    const node = newNode();
+    await node.run();
+    const data = lv(node);
+    const lost = { ...structuredClone(data), name: 'hf-lost' };
+    lost.tags = lost.tags.map((tag) => (tag.startsWith('hf.replica=') ? 'hf.replica=lost' : tag));
+    node.storage.lvs.delete(LV);
+    node.storage.lvs.set('hf-main/hf-lost', lost as never);
+    node.replica = volumeReplica();
+    await node.run();
+    expect(node.storage.lvs.has(LV)).toBe(false);
+    expect(node.replica.status).toMatchObject({ phase: 'Failed' });
+    expect(node.replica.status?.message).toMatch(
+      /^HF315: hf-main\/hf-lost holds v-r0 of this volume under another UID/,
+    );
+    // One that has been erased holds nothing.
+    lost.tags.push('hf.erased');
+    await node.run();
+    expect(node.storage.lvs.has(LV)).toBe(true);
+  });
+
   test('an empty volume takes the place of one whose status was lost, while the record counts on it', async () => {
     const node = newNode();
     node.volume = IN_SYNC;

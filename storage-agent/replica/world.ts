@@ -65,6 +65,8 @@ export interface ReplicaWorld {
   readonly pool: PoolFacts;
   /** The logical volume by its name; undefined when the pool is unavailable or has none. */
   readonly volume: LvmVolume | undefined;
+  /** Another logical volume of this node that bears the replica's name in the same volume: what its object was before it was lost. */
+  readonly namesake: LvmVolume | undefined;
   /** The logical volume that is to be taken over, as long as it has its former name. */
   readonly adoptable: LvmVolume | undefined;
   /** The export that the logical volume had under the object that is lost. */

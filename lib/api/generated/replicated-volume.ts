@@ -180,7 +180,7 @@ export interface ReplicatedVolumeStatus {
     };
   };
   /**
-   * The ordinal of the next replica's name; it only grows, so a name is never used twice.
+   * The least ordinal of the next replica's name; it only grows. A replica that is made later bears the volume's age in seconds at least, so that no name is used twice, also after a restore from a backup.
    */
   nextReplica?: number;
   /**

@@ -333,7 +333,8 @@ export const schemas = {
             type: 'integer',
             format: 'int32',
             minimum: 0,
-            description: "The ordinal of the next replica's name; it only grows, so a name is never used twice.",
+            description:
+              "The least ordinal of the next replica's name; it only grows. A replica that is made later bears the volume's age in seconds at least, so that no name is used twice, also after a restore from a backup.",
           },
           replicas: {
             type: 'array',

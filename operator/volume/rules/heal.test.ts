@@ -53,6 +53,15 @@ describe('a replica that stays away is replaced', () => {
     expect(record?.kind === 'replace' && record.replicas[2]).toMatchObject({ name: 'v-r9', since: ago(0) });
   });
 
+  // Given an API server that was restored from a backup, when it has forgotten v-r2, which disks bear, then another is made.
+  test('the new replica gets no name that a forgotten one may have had', () => {
+    const { record } = heal(facts(lost(700_000, { metadata: { creationTimestamp: ago(86_400_000) } })));
+    expect(record).toMatchObject({ nextReplica: 86_401 });
+    expect(record?.kind === 'replace' && record.replicas[2]?.name).toBe('v-r86400');
+    const early = heal(facts(lost(700_000, { metadata: { creationTimestamp: ago(-1000) } })));
+    expect(early.record).toMatchObject({ nextReplica: 3 });
+  });
+
   test('the same constraints hold: only a zone that the members that stay do not use', () => {
     const candidates = [candidate('s1', 'a'), candidate('s2', 'b'), candidate('x', 'a'), candidate('y', 'b')];
     expect(replaced(heal(facts(lost(700_000, { candidates }))))).toContain('v-r2 Member y');

@@ -74,14 +74,20 @@ function ask(facts: Facts, demand: Demand): PlaceResult | { readonly ok: false; 
   }
 }
 
-/** Above every ordinal of the record and of every object, so that the name of an old orphan is not used again. */
+/**
+ * Above every ordinal of the record and of every object, so that the name of an old orphan is not used again. Once a volume
+ * holds data, it is at least the volume's age in seconds: an API server that was restored from a backup has forgotten
+ * names that disks bear, and a replica that is made since must not have one of them.
+ */
 function firstFreeOrdinal(facts: Facts): number {
   const prefix = `${facts.name}-r`;
   const taken = [...facts.world.replicas.map(({ metadata }) => metadata.name), ...facts.recorded.map((r) => r.name)]
     .filter((name) => name.startsWith(prefix))
     .map((name) => Number(name.slice(prefix.length)))
     .filter((ordinal) => Number.isInteger(ordinal));
-  return Math.max(facts.status.nextReplica ?? 0, ...taken.map((ordinal) => ordinal + 1));
+  const createdMs = Date.parse(facts.world.volume.metadata.creationTimestamp ?? '');
+  const ageS = facts.initialised && createdMs <= facts.nowMs ? Math.floor((facts.nowMs - createdMs) / 1000) : 0;
+  return Math.max(facts.status.nextReplica ?? 0, ageS, ...taken.map((ordinal) => ordinal + 1));
 }
 
 /**
