@@ -14,7 +14,7 @@ type Dropped = DroppedLeg & { readonly leg: LegFacts };
  */
 export async function drop(action: Extract<Action, { kind: 'Drop' }>, context: ExecuteContext): Promise<void> {
   const { connection, memory, ports } = context;
-  const { md, clock } = ports;
+  const { clock } = ports;
   const name = arrayName(connection.spec.volumeUid);
   const dropped = action.legs.map((each) => ({ ...each, leg: factsOf(each.nqn, context) }));
   const detectedMs = clock.now();
@@ -27,7 +27,7 @@ export async function drop(action: Extract<Action, { kind: 'Drop' }>, context: E
     const isUnrecorded = !action.record && legs.some((leg) => leg.recorded);
     await writeLegRecords(context, stampWithout(legs, volume, isUnrecorded, context), stayingLegs(legs, context));
     for (const { leg } of members) await letGo(name, leg, context);
-    await md.activate(name);
+    await goOn(name, context);
   }
   const releasedAt = new Date(clock.now()).toISOString();
   for (const each of dropped) {
@@ -37,6 +37,15 @@ export async function drop(action: Extract<Action, { kind: 'Drop' }>, context: E
     }
     await finish(each, action.record, context);
   }
+}
+
+/**
+ * Lets md end what it holds. It ends everything at once: also writes that wait because another member has failed since this
+ * was decided. That one is to be recorded first, so the next look decides again.
+ */
+export async function goOn(array: string, { ports: { md } }: ExecuteContext): Promise<void> {
+  const isHeld = md.readArray(array)?.members.some(({ state }) => state.has('blocked')) ?? false;
+  if (!isHeld) await md.activate(array);
 }
 
 async function recordLoss(dropped: readonly Dropped[], context: ExecuteContext): Promise<ReplicatedVolume> {

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import type { ReplicatedVolume } from '../../../lib/api/index.ts';
+import type { MdMember } from '../../../lib/host/md.ts';
 import { silentLog } from '../../../lib/log.ts';
 import type { ExecuteContext } from './context.ts';
 import { execute } from './execute.ts';
@@ -9,6 +10,8 @@ import { VolumeMemory } from './memory.ts';
 let done: string[];
 let memory: VolumeMemory;
 let fresh: ReplicatedVolume;
+/** Members of the array beside the one. */
+let others: MdMember[];
 /** The NVMe names of the legs that the API server lists. */
 let listed: string[];
 /** What was recorded of the leg last. */
@@ -70,7 +73,7 @@ function contextOf(one: LegFacts): ExecuteContext {
     ports: {
       clock: { now: () => 0, monotonicMs: () => 0, setTimeout: () => () => undefined },
       md: {
-        readArray: () => ({ syncAction: 'idle', members: [one.member] }),
+        readArray: () => ({ syncAction: 'idle', members: [one.member, ...others] }),
         removeMember: () => act('remove member'),
         failMember: () => act('fail'),
         unblockMember: () => act('unblock'),
@@ -89,6 +92,7 @@ beforeEach(() => {
   done = [];
   recorded = undefined;
   listed = ['a', 'b'];
+  others = [];
   memory = new VolumeMemory();
   memory.learn({ replica: 'v-b', uid: 'b', nqn: 'b', address: '', port: 0 }, 0);
   fresh = volumeWith('Member');
@@ -112,6 +116,20 @@ test('a leg that the API server no longer lists does not enter the record, whate
   listed = ['a', 'another b'];
   await execute({ kind: 'RecordJoined', nqn: 'b' }, contextOf(leg('in_sync')));
   expect(done).toEqual(['flush']);
+});
+
+// Found by the simulation: md ends all writes that it holds at once, also those that a third leg failed while the second was recorded.
+test('md goes on only when no other leg has failed meanwhile', async () => {
+  const dropB = { kind: 'Drop', legs: [{ nqn: 'b', reason: 'no answer' }], record: true } as const;
+  const third = { device: 'dm-c', slot: 2, state: new Set(['in_sync', 'blocked', 'write_error']) };
+  others = [third];
+  await execute(dropB, contextOf(leg('in_sync')));
+  expect(done).toEqual(['fail', 'open valve', 'unblock']);
+  await execute({ kind: 'MarkActive' }, contextOf(leg('in_sync')));
+  expect(done).not.toContain('active');
+  third.state.delete('blocked');
+  await execute({ kind: 'MarkActive' }, contextOf(leg('in_sync')));
+  expect(done).toContain('active');
 });
 
 // Found by the simulation: a valve that was closed (again) after the drop kept the member's I/O, and md the member.

@@ -10,7 +10,7 @@ import { stampOf, type RecordStamp } from '../../../lib/api/record-stamp.ts';
 import { hasErred } from '../../../lib/host/md.ts';
 import { readBlockStat } from '../../../lib/host/sysfs.ts';
 import { factsOf, isMember, record, type ExecuteContext } from './context.ts';
-import { askDrain, drop } from './drop.ts';
+import { askDrain, drop, goOn } from './drop.ts';
 import type { Action, LegFacts } from './facts.ts';
 import { fenceArray } from './fence.ts';
 import { ioTimeoutMs, stayingLegs, writeLegRecords } from './leg-records.ts';
@@ -41,7 +41,7 @@ export async function execute(action: Action, context: ExecuteContext): Promise<
     case 'Link':
       return link(context);
     case 'MarkActive':
-      return context.ports.md.activate(arrayName(context.connection.spec.volumeUid));
+      return goOn(arrayName(context.connection.spec.volumeUid), context);
     case 'Drop':
       return drop(action, context);
     case 'AskDrain':
