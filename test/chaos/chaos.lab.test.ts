@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { runRound } from './round.ts';
 import type { Fault, Round, Step } from './schedule.ts';
-import { CHAOS_TIMEOUTS, prepareStage, type Stage } from './stage.ts';
-import { createWorkload, volumes, type Workload } from './workload.ts';
+import { CHAOS_TIMEOUTS, prepareStage, workloadsOf, type Stage } from './stage.ts';
+import { volumes, type Workload } from './workload.ts';
 
 jest.setTimeout(6 * 60_000);
 
@@ -40,8 +40,7 @@ describe('chaos', () => {
   beforeAll(async () => {
     const all = Object.values(volumes);
     stage = await prepareStage('dist', all, CHAOS_TIMEOUTS);
-    const { system, lab } = stage;
-    workloads = all.map((volume) => createWorkload(system, volume, lab.vm('c1')));
+    workloads = workloadsOf(stage);
   });
 
   afterAll(async () => {

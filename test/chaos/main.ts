@@ -10,8 +10,8 @@ import { lineOf, reportOf, summary, writeJson, type ChaosReport, type RoundLine 
 import { describeRound, messageOf, runRound, type RoundResult } from './round.ts';
 import { parseSchedule, ScheduleError } from './schedule-file.ts';
 import { generate, labelOfRound, type Round, type Schedule } from './schedule.ts';
-import { CHAOS_TIMEOUTS, prepareStage, saveEvidence, type Stage } from './stage.ts';
-import { createWorkload, volumes, type Workload } from './workload.ts';
+import { CHAOS_TIMEOUTS, prepareStage, saveEvidence, workloadsOf, type Stage } from './stage.ts';
+import { volumes, type Workload } from './workload.ts';
 
 const HELP = `usage: node test/lab/main.ts run -- node test/chaos/main.ts [options]
 
@@ -147,12 +147,7 @@ async function openTheatre(appDir: string, note: (text: string) => void): Promis
   const all = Object.values(volumes);
   const stage = await prepareStage(appDir, all, CHAOS_TIMEOUTS, terminalProgress(process.stderr));
   say(`the lab is ready after ${formatDuration(performance.now() - startedMs)}`);
-  const { clients } = stage.lab;
-  const workloads = all.flatMap((volume, index) => {
-    const home = clients[index % clients.length];
-    return home ? [createWorkload(stage.system, volume, home, note)] : [];
-  });
-  return { stage, workloads };
+  return { stage, workloads: workloadsOf(stage, note) };
 }
 
 /** Of all rounds that the folder tells of: other runs, also one beside this, may have added theirs. */

@@ -5,7 +5,7 @@ import { silent, type Progress } from '../lab/progress.ts';
 import { capability } from '../system/csi.ts';
 import { startSystem, storageReady, type System } from '../system/system.ts';
 import { LEG_TIMEOUT_MS, REPLICA_TIMEOUT_MS } from './schedule.ts';
-import type { ChaosVolume } from './workload.ts';
+import { createWorkload, volumes, type ChaosVolume, type Workload } from './workload.ts';
 
 const MIB = 1024 * 1024;
 
@@ -33,7 +33,7 @@ export async function prepareStage(
   options: Pick<LabOptions, 'clients'> = {},
 ): Promise<Stage> {
   // Small disks, so that a pool can be filled in seconds.
-  const lab = await startLab({ appDir, storage: 4, clients: 2, storageDiskBytes: [448 * MIB], progress, ...options });
+  const lab = await startLab({ appDir, storage: 4, clients: 4, storageDiskBytes: [448 * MIB], progress, ...options });
   let system: System | undefined;
   const stop = async (): Promise<void> => {
     await system?.stop();
@@ -49,6 +49,18 @@ export async function prepareStage(
     await stop();
     throw error;
   }
+}
+
+/**
+ * Each volume with the clients that it moves between, the first one being its home. No client has two writers: the log that
+ * survives a machine's death has room for one.
+ */
+export function workloadsOf({ system, lab }: Stage, note?: (text: string) => void): Workload[] {
+  const all = Object.values(volumes);
+  return all.flatMap((volume, index) => {
+    const own = lab.clients.filter((_, at) => at % all.length === index);
+    return own[0] ? [createWorkload(system, volume, own[0], note, own)] : [];
+  });
 }
 
 async function createVolume(
