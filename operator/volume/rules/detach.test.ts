@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import type { WorldSketch } from '../testing/world.ts';
-import { connectionObject, facts, nowMs } from '../testing/world.ts';
+import { ago, connectionObject, facts, nowMs } from '../testing/world.ts';
 import { legsOf } from './connection.ts';
 import { fence, release, released, sweepConnections } from './detach.ts';
 
@@ -105,8 +105,14 @@ describe('connections of earlier attachments', () => {
     ['are deleted', old(false), [{ kind: 'deleteConnection' }]],
     ['are left to their client while it lives', old(true), []],
     [
-      'are given up when their client is dead and fenced',
+      // Found by the simulation: let in again under its name, what was left of its old array wrote on.
+      'are left to their client although it is dead and fenced: it cleans up before it is let in again',
       { ...old(true), ...deadClient },
+      [],
+    ],
+    [
+      'are given up when their client is dead and fenced, and the volume goes as well',
+      { ...old(true), ...deadClient, metadata: { deletionTimestamp: ago(1) } },
       [{ kind: 'releaseConnection', epoch: 5 }],
     ],
     [

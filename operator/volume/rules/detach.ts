@@ -79,7 +79,9 @@ function note(why: string, message: string, blocked: boolean) {
 
 /**
  * Given a connection of an earlier attachment, then it is deleted. Its client takes its own finalizer off after it has
- * killed the users of the old array; when that client is dead and fenced, the operator does it.
+ * killed the users of the old array. Until then that client is not let in again (`attach`): the replicas know it by its
+ * name alone, and what is left of the old array would write on. Where nobody can be let in again, as the volume is being
+ * deleted or was another one, a dead and fenced client is not waited for: the operator takes the finalizer off.
  */
 export const sweepConnections: Rule = (facts): Decision => ({
   actions: facts.oldConnections.flatMap((connection): readonly Action[] => {
@@ -88,7 +90,8 @@ export const sweepConnections: Rule = (facts): Decision => ({
       return deleteConnection(connection, `${connection.spec.node} has it no longer`);
     }
     const alive = facts.world.clients.get(connection.spec.node)?.alive ?? false;
-    return !alive && finalizers.length > 0 && isFenced(facts, connection.spec)
+    const isOver = facts.ending || connection.spec.volumeUid !== facts.uid;
+    return isOver && !alive && finalizers.length > 0 && isFenced(facts, connection.spec)
       ? [{ kind: 'releaseConnection', name, uid, epoch: facts.attachment.epoch }]
       : [];
   }),
