@@ -52,3 +52,23 @@ describe('an array that is being deleted', () => {
     expect(createMd(sysfs).list('md_')).toEqual([]);
   });
 });
+
+describe('a member that is failed', () => {
+  const failing = async (slot: string): Promise<string[]> => {
+    const written: string[] = [];
+    const sysfs = {
+      readAttribute: (path: string) => (path.endsWith('/slot') ? slot : undefined),
+      writeAttribute: async (path: string, value: string) => {
+        written.push(`${path.slice(path.lastIndexOf('/') + 1)} ${value}`);
+      },
+    } as unknown as Sysfs;
+    await createMd(sysfs).failMember('md_hf', 'dm-1');
+    return written;
+  };
+
+  // Found by the simulation: killed in the middle of adding it, the agent could never let go of it again.
+  test('takes back that it is in sync when it has no place yet', async () => {
+    expect(await failing('none')).toEqual(['recovery_start 0', 'state faulty']);
+    expect(await failing('1')).toEqual(['state faulty']);
+  });
+});

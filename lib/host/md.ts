@@ -221,7 +221,11 @@ export function createMd(sysfs: Sysfs): Md {
       await sysfs.writeAttribute(`${dir(name)}/array_state`, 'active');
     },
     async failMember(name, device) {
-      await sysfs.writeAttribute(`${dir(name)}/dev-${device}/state`, 'faulty');
+      const member = `${dir(name)}/dev-${device}`;
+      // One that was to be added by bitmap says that it is in sync before it has a place, and md then takes it for the last
+      // one that is: EBUSY (kernel: raid1.c, raid1_error; md.c, recovery_start_store takes the word back).
+      if (sysfs.readAttribute(`${member}/slot`) === 'none') await sysfs.writeAttribute(`${member}/recovery_start`, '0');
+      await sysfs.writeAttribute(`${member}/state`, 'faulty');
     },
     async unblockMember(name, device) {
       await sysfs.writeAttribute(`${dir(name)}/dev-${device}/state`, '-blocked');
