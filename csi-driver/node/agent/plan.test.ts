@@ -421,6 +421,16 @@ describe('while the API server is away', () => {
 
   const released = leg('b', { ...connecting('b'), quietMs: 9000, member: member('dm-b', 1, 'faulty') });
 
+  // Found by the simulation: the record of c's going was refused by a, which knew of b's already.
+  test('what went unrecorded is recorded before another leg goes', () => {
+    const gone = leg('b', { member: member('dm-b', 1, 'faulty') });
+    const old = leg('c', { recorded: false, desired: false, member: member('dm-c', 2, 'faulty', 'blocked') });
+    expect(plan(facts({ legs: [leg('a'), gone, old], raidDisks: 3 })).actions).toMatchObject([
+      { kind: 'Drop', legs: [{ nqn: 'nqn-b' }], record: true },
+      { kind: 'Drop', legs: [{ nqn: 'nqn-c' }], record: false },
+    ]);
+  });
+
   test('what went unrecorded is recorded as soon as it can be, and told until then', () => {
     expect(plan(facts({ legs: [leg('a'), released], continueAfterMs: 1000, unrecordableForMs: 5000 }))).toMatchObject({
       ...unrecorded(true),

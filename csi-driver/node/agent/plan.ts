@@ -155,9 +155,10 @@ function planRunning(facts: ConnectionFacts, array: MdArray): Plan {
   // record carries it. The next look decides with the record as it then stands.
   const held = droppable.filter((leg) => !isReleased(leg));
   const first = held.find((leg) => leg.recorded) ?? held[0] ?? droppable[0];
-  if (first) {
-    actions.push(dropWith(first, droppable, facts));
-  }
+  // What went without a record is told first: the legs know of it, and take no record that does not.
+  const owed = droppable.find((leg) => leg.recorded && isReleased(leg));
+  if (owed && first && owed !== first && !first.recorded) actions.push(dropWith(owed, droppable, facts));
+  if (first) actions.push(dropWith(first, droppable, facts));
 
   const blocked = array.members.some((member) => member.state.has('blocked'));
   if (array.state === 'write-pending' && !blocked && failing.length === 0) actions.push({ kind: 'MarkActive' });
