@@ -1,4 +1,5 @@
 import { isReplicaNqn, VALVE_PREFIX } from '../../../lib/api/names.ts';
+import type { MdMember } from '../../../lib/host/md.ts';
 import { SysfsError } from '../../../lib/host/sysfs.ts';
 import type { Logger } from '../../../lib/log.ts';
 import type { AgentPorts } from './ports.ts';
@@ -40,7 +41,7 @@ export async function fenceArray(
     const nqn = below === undefined ? undefined : sysfs.readAttribute(`/sys/block/${below}/device/subsysnqn`);
     const controller = controllers.find((candidate) => candidate.nqn === nqn);
     if (controller) await nvme.deleteController(controller.name);
-    if (member.state.has('blocked')) await md.unblockMember(name, member.device);
+    if (member.state.has('blocked')) await giveUp(name, member, md);
   });
   await Promise.all(legs);
   if (array.state === 'write-pending') await md.activate(name);
@@ -56,6 +57,19 @@ export async function fenceArray(
   }
   log.warn('fenced: the array is gone', { array: name });
   return false;
+}
+
+/**
+ * A member to which a write has failed is noted to be bad there: what is written there waits, also when it is no longer blocked,
+ * unless the member has failed as a whole. That the last one can't be is as good: md takes no write any more then.
+ */
+async function giveUp(array: string, { device, state }: MdMember, md: AgentPorts['md']): Promise<void> {
+  try {
+    if (!state.has('faulty')) await md.failMember(array, device);
+  } catch (error) {
+    if (!(error instanceof SysfsError) || error.code !== 'EBUSY') throw error;
+  }
+  await md.unblockMember(array, device);
 }
 
 /**
