@@ -91,18 +91,20 @@ export function createLaws(options: LawsOptions): Laws {
   const inSyncNow = (): readonly string[] =>
     [...api.volumes.rows.values()].flatMap(({ status }) => status?.inSync ?? []);
 
-  const isGranted = ({ client, volume, epoch }: Session, what: string): void => {
-    if (forgottenEpoch !== undefined) return;
-    const attachment = volumeOf(volume)?.status?.attachment;
-    if (attachment?.node === client && attachment.epoch === epoch && attachment.hostNqn === hostNqn(client)) return;
-    const message = `${what} under epoch ${epoch}, and the record says ${attachment?.node || 'nobody'} has epoch ${attachment?.epoch}`;
-    broken('a fenced client never acknowledges', message);
-  };
-
   /** Whether a client may let a write count that a replica of the record lacks: it could not tell the API server for so long. */
   const mayContinue = ({ client, volume }: Session): boolean => {
     const seconds = /^Continue after (\d+)s$/.exec(volumeOf(volume)?.spec.healing.onControlPlaneLoss ?? '')?.[1];
     return seconds !== undefined && unrecordableMs(client) >= 1000 * Number(seconds);
+  };
+
+  const isGranted = (session: Session, what: string): void => {
+    const { client, volume, epoch } = session;
+    // Who goes on without a record is told of its end as late as of anything: that is what `Continue` risks.
+    if (forgottenEpoch !== undefined || mayContinue(session)) return;
+    const attachment = volumeOf(volume)?.status?.attachment;
+    if (attachment?.node === client && attachment.epoch === epoch && attachment.hostNqn === hostNqn(client)) return;
+    const message = `${what} under epoch ${epoch}, and the record says ${attachment?.node || 'nobody'} has epoch ${attachment?.epoch}`;
+    broken('a fenced client never acknowledges', message);
   };
 
   const volumeChanged = (before: ReplicatedVolume | undefined, after: ReplicatedVolume | undefined): void => {
