@@ -100,7 +100,7 @@ export function createLaws(options: LawsOptions): Laws {
   const isGranted = (session: Session, what: string): void => {
     const { client, volume, epoch } = session;
     // Who goes on without a record is told of its end as late as of anything: that is what `Continue` risks.
-    if (forgottenEpoch !== undefined || mayContinue(session)) return;
+    if (forgottenEpoch !== undefined || mayContinue(session) || unrecorded.size > 0) return;
     const attachment = volumeOf(volume)?.status?.attachment;
     if (attachment?.node === client && attachment.epoch === epoch && attachment.hostNqn === hostNqn(client)) return;
     const message = `${what} under epoch ${epoch}, and the record says ${attachment?.node || 'nobody'} has epoch ${attachment?.epoch}`;
