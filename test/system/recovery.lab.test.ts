@@ -140,6 +140,15 @@ describe('holdfast check on a machine', () => {
     return { code, text: `${stdout}${stderr}` };
   };
 
+  test('tells of a client that was cut off and has not cleaned up yet', async () => {
+    const waits = 'waits for c1 to let go';
+    expect(await checkOn(c2)).toEqual({ code: 3, text: expect.stringContaining(waits) });
+    await powerOnClient(c1);
+    const isLeft = async (): Promise<boolean> => (await checkOn(c2)).text.includes(waits);
+    for (let tries = 0; tries < 20 && (await isLeft()); tries++) await pause(1000);
+    expect(await isLeft()).toBe(false);
+  });
+
   test('finds nothing where all is well', async () => {
     for (const vm of [c2, await vmOf('rv-r0'), await vmOf('rv-r1')]) {
       expect(await checkOn(vm)).toEqual({ code: 0, text: expect.stringContaining('all is well') });
@@ -167,7 +176,6 @@ describe('when only a replica that lacks writes can be reached', () => {
     await lab.faults.powerOff(c2);
     await lab.faults.powerOff(newer);
     await powerOnStorage(older);
-    await powerOnClient(c1);
     await moveTo(c1, c2);
     const message = await watchUntil(system, VOLUME, 'the volume waits', 60_000, ({ volume }) => {
       const { phase, message: told = '' } = volume.status ?? {};
