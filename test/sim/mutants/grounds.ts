@@ -1,4 +1,5 @@
 /** Families of schedules in which a bug can show that random ones hardly ever meet. Each seed is another one of the family. */
+import { SMALL } from '../model/worlds.ts';
 import { createDice, type Dice } from '../random.ts';
 import type { Schedule, Shape, Step } from '../schedule.ts';
 import type { World } from '../world.ts';
@@ -9,19 +10,7 @@ export interface Ground {
   prepare?(world: World, schedule: Schedule): void;
 }
 
-const shape: Shape = {
-  storageNodes: 2,
-  replicas: 2,
-  clients: 2,
-  legTimeout: '1s',
-  replicaTimeout: '1h',
-  leaseMs: 4000,
-  operators: 1,
-  volatileCache: false,
-  mode: 'block',
-  thinkMs: 40,
-  teardown: false,
-};
+const shape: Shape = { ...SMALL, thinkMs: 40 };
 
 const move = (atMs: number, to: string, orderly = true): Step => ({ kind: 'move', atMs, to, orderly });
 const cut = (atMs: number, machine: string, forMs: number): Step => ({
