@@ -3,6 +3,7 @@
  * and makes the program act as if it had it.
  */
 import type { AgentPorts } from '../../../csi-driver/node/agent/ports.ts';
+import type { MdMember } from '../../../lib/host/md.ts';
 import type { KubeObject, ReplicatedVolume, VolumeReplica } from '../../../lib/api/index.ts';
 import type { Resource, ResourceKind } from '../../../lib/kube/client.ts';
 import type { Kube } from '../../../lib/kube/kube.ts';
@@ -18,6 +19,24 @@ export interface Mutation {
   storageHost?(host: StorageHost): StorageHost;
   clientPorts?(ports: AgentPorts): AgentPorts;
 }
+
+/** The client agent sees other words than md's in the state of each member that has not failed; `syncAction` as said. */
+export const membersSeenAs =
+  (words: (state: MdMember['state']) => Iterable<string>, syncAction?: string) =>
+  (ports: AgentPorts): AgentPorts => ({
+    ...ports,
+    md: {
+      ...ports.md,
+      readArray: (name) => {
+        const array = ports.md.readArray(name);
+        if (array === undefined) return undefined;
+        const members = array.members.map((member) =>
+          member.state.has('faulty') ? member : { ...member, state: new Set(words(member.state)) },
+        );
+        return { ...array, syncAction: syncAction ?? array.syncAction, members };
+      },
+    },
+  });
 
 /** The laws of docs/explanation/data-safety.md, in its words, and what follows from them. */
 export const LAWS = [

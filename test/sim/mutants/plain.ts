@@ -2,7 +2,7 @@
 import type { KubeObject, ReplicatedVolume } from '../../../lib/api/index.ts';
 import type { Resource } from '../../../lib/kube/client.ts';
 import type { Mutant, StatusPatch } from './mutation.ts';
-import { asReplica, changed } from './mutation.ts';
+import { asReplica, changed, membersSeenAs } from './mutation.ts';
 
 export const plain: readonly Mutant[] = [
   {
@@ -110,20 +110,7 @@ export const plain: readonly Mutant[] = [
     law: 'in sync means proven',
     bug: 'the client agent takes a leg for in sync while data is still being copied to it',
     mutation: {
-      clientPorts: (ports) => ({
-        ...ports,
-        md: {
-          ...ports.md,
-          readArray: (name) => {
-            const array = ports.md.readArray(name);
-            if (array === undefined) return undefined;
-            const members = array.members.map((member) =>
-              member.state.has('faulty') ? member : { ...member, state: new Set([...member.state, 'in_sync']) },
-            );
-            return { ...array, syncAction: 'idle', members };
-          },
-        },
-      }),
+      clientPorts: membersSeenAs((state) => [...state, 'in_sync'], 'idle'),
     },
   },
   {

@@ -11,7 +11,7 @@ import {
   stuckWrite,
 } from './grounds.ts';
 import type { Mutant, Mutation, StatusPatch } from './mutation.ts';
-import { asReplica, asVolume, changed } from './mutation.ts';
+import { asReplica, asVolume, changed, membersSeenAs } from './mutation.ts';
 
 /** Legs look as if no record had ever been written in front of their data. */
 const readsNoRecord: Mutation['clientPorts'] = (ports) => ({
@@ -68,21 +68,7 @@ export const special: readonly Mutant[] = [
     bug: 'the client agent does not see that a leg has failed a write',
     ground: fullDisk,
     mutation: {
-      clientPorts: (ports) => ({
-        ...ports,
-        md: {
-          ...ports.md,
-          readArray: (name) => {
-            const array = ports.md.readArray(name);
-            if (array === undefined) return undefined;
-            const members = array.members.map((member) => {
-              const words = [...member.state].filter((word) => word !== 'write_error' && word !== 'blocked');
-              return member.state.has('faulty') ? member : { ...member, state: new Set(words) };
-            });
-            return { ...array, members };
-          },
-        },
-      }),
+      clientPorts: membersSeenAs((state) => [...state].filter((word) => word !== 'write_error' && word !== 'blocked')),
     },
   },
   {
