@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { parseDurationMs } from '../lib/api/duration.ts';
-import { createCsiClient, CsiCallError, messageCodec, type CsiClient } from './client.ts';
+import { callByName, createCsiClient, CsiCallError, messageCodec } from './client.ts';
 
 const usage = `csi-call: calls a CSI driver and prints its answer as JSON
 
@@ -32,8 +32,8 @@ export async function csiCall(argv: readonly string[]): Promise<Outcome> {
     try {
       let stdout = '';
       for (const { method, request } of calls) {
-        const response = await findMethod(client, method)(request, { timeoutMs });
-        stdout += `${JSON.stringify(messageCodec(`${method}Response`)?.toJSON(response), null, 2)}\n`;
+        const response = await callByName(client, method, request, timeoutMs);
+        stdout += `${JSON.stringify(response, null, 2)}\n`;
       }
       return { code: 0, stdout };
     } finally {
@@ -97,20 +97,7 @@ function parseRequest(method: string, json: string): object {
       `${method}Request has no field "${unknown}"; it has ${known.map(snakeCase).join(', ') || 'none'}`,
     );
   }
-  return codec.fromJSON(given);
-}
-
-function findMethod(
-  client: CsiClient,
-  method: string,
-): (request: object, options: { readonly timeoutMs: number }) => Promise<object> {
-  const name = method.charAt(0).toLowerCase() + method.slice(1);
-  const services = [client.identity, client.controller, client.node] as readonly object[];
-  for (const service of services) {
-    const call = (service as Readonly<Record<string, unknown>>)[name];
-    if (typeof call === 'function') return call as ReturnType<typeof findMethod>;
-  }
-  throw new UsageError(`${method} is not a method of CSI, such as Probe or CreateVolume`);
+  return given;
 }
 
 function snakeCase(camelCase: string): string {

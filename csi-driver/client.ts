@@ -81,6 +81,27 @@ export function messageCodec(name: string): MessageCodec | undefined {
   return (csi as unknown as Readonly<Record<string, MessageCodec | undefined>>)[name];
 }
 
+/**
+ * Calls a method by its name in the specification, such as `CreateVolume`.
+ *
+ * @param request in protobuf's JSON form, as the answer is
+ * @throws CsiCallError; Error when there is no such method
+ */
+export async function callByName(
+  client: CsiClient,
+  method: string,
+  request: object,
+  timeoutMs: number,
+): Promise<Record<string, unknown>> {
+  const name = method.charAt(0).toLowerCase() + method.slice(1);
+  const services = [client.identity, client.controller, client.node] as readonly object[];
+  const call = services.map((service) => (service as Readonly<Record<string, unknown>>)[name]).find(Boolean);
+  const [input, output] = [messageCodec(`${method}Request`), messageCodec(`${method}Response`)];
+  if (typeof call !== 'function' || !input || !output)
+    throw new Error(`${method} is not a method of CSI, such as Probe or CreateVolume`);
+  return output.toJSON(await call(input.fromJSON(request), { timeoutMs })) as Record<string, unknown>;
+}
+
 function methods<Definition extends ServiceDefinition>(client: Client, definition: Definition): Methods<Definition> {
   const calls = Object.entries(definition).map(([method, { path, requestSerialize, responseDeserialize }]) => {
     const name = path.split('/').at(-1) ?? method;

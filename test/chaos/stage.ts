@@ -30,7 +30,7 @@ export async function prepareStage(
   used: readonly ChaosVolume[],
   timeouts: Timeouts,
   progress: Progress = silent,
-  options: Pick<LabOptions, 'clients'> = {},
+  options: Pick<LabOptions, 'clients' | 'storage'> = {},
 ): Promise<Stage> {
   // Small disks, so that a pool can be filled in seconds.
   const lab = await startLab({ appDir, storage: 4, clients: 4, storageDiskBytes: [448 * MIB], progress, ...options });

@@ -12,7 +12,7 @@ import { seconds, spread, writeJson, type Spread } from './report.ts';
 import { longestPauseMs, messageOf } from './round.ts';
 import { labelOf, type Fault } from './schedule.ts';
 import { prepareStage, type Stage } from './stage.ts';
-import { createWorkload, newLogs, volumes, type Workload } from './workload.ts';
+import { createWorkload, newLogs, volumes, type ChaosVolume, type Workload } from './workload.ts';
 
 /** The product's default. */
 const LEG_TIMEOUT_MS = 3000;
@@ -36,19 +36,25 @@ options:
 
 interface Case {
   readonly name: string;
+  /** The volume that is written to meanwhile. */
+  readonly volume: ChaosVolume['name'];
   readonly target: string;
   /** @returns the figure in ms */
   readonly measure: (bench: Bench, repetition: number) => Promise<number>;
 }
 
-/** A lab in which `raw` is written to on the first client, and `file` is moved between the two others. */
+/** A lab with one volume that is written to, and no more machines than that takes: they share what the host has. */
 interface Bench {
   readonly stage: Stage;
-  readonly raw: Workload;
-  readonly file: Workload;
+  readonly workload: Workload;
   /** In ms, by what they are about. */
   readonly figures: Map<string, number[]>;
 }
+
+/** What of the lab serves the volume: as many storage nodes as replicas, and a second client where it moves. */
+const CLIENTS = { raw: 1, file: 2 } as const;
+/** 4 operations in flight, each of which waits so long before the next: an acknowledgement every 25 ms at best. */
+const WRITER_PAUSE_MS = 100;
 
 /** How long a killed program stays away. */
 const AWAY_MS = 2000;
@@ -64,7 +70,7 @@ const CASES: readonly Case[] = [
   kill('storage-agent'),
   kill('operator'),
   kill('controller'),
-  { name: 'fail-over', target: '≤ 5 s', measure: measureFailOver },
+  { name: 'fail-over', volume: 'file', target: '≤ 5 s', measure: measureFailOver },
 ];
 
 /** The pause that a busy machine has by itself is measured just before each fault, for as long as the fault lasts. */
@@ -92,63 +98,22 @@ async function main(): Promise<number> {
   const cases = CASES.filter(({ name }) => name.includes(values.only));
   if (cases.length === 0)
     throw new LabError(`--only is "${values.only}": none of ${CASES.map(({ name }) => name).join(', ')}`);
-  const bench = await openBench(values.app);
-  try {
-    return await figures(bench, cases, { repetitions, limitMs, reportDir: values.report });
-  } finally {
-    await bench.stage.stop();
-  }
-}
-
-async function openBench(appDir: string): Promise<Bench> {
-  const used = [volumes.raw, volumes.file];
-  const stage = await prepareStage(appDir, used, TIMEOUTS, terminalProgress(process.stderr), { clients: 3 });
-  const { system, lab } = stage;
-  // `file` stays off the client of `raw`: that one is not to be disturbed by what is done to the other.
-  const raw = createWorkload(system, volumes.raw, lab.vm('c1'));
-  const file = createWorkload(system, volumes.file, lab.vm('c2'), undefined, [lab.vm('c2'), lab.vm('c3')]);
-  try {
-    await newLogs(lab);
-    await Promise.all([raw.begin(), file.begin()]);
-  } catch (error) {
-    // What runs beside the lab would keep this process alive.
-    await stage.stop();
-    throw error;
-  }
-  return { stage, raw, file, figures: new Map() };
-}
-
-interface FigureOptions {
-  readonly repetitions: number;
-  readonly limitMs: number;
-  readonly reportDir: string;
-}
-
-async function figures(bench: Bench, cases: readonly Case[], options: FigureOptions): Promise<number> {
-  const { repetitions, limitMs, reportDir } = options;
+  const groups = [volumes.raw, volumes.file].map((volume) => ({
+    volume,
+    cases: cases.filter((each) => each.volume === volume.name),
+  }));
+  const figures: Bench['figures'] = new Map();
   const startedMs = performance.now();
-  const total = repetitions * cases.length;
-  let done = 0;
-  for (let repetition = 0; repetition < repetitions; repetition++) {
-    for (const { name, measure } of cases) {
-      if (performance.now() - startedMs > limitMs) break;
-      const fromMs = performance.now();
-      const figureMs = await measure(bench, repetition);
-      addFigure(bench, name, figureMs);
-      done += 1;
-      const left = ((performance.now() - startedMs) / done) * (total - done);
-      const tookMs = Math.round(performance.now() - fromMs);
-      say(`${name}: ${figureMs} ms; took ${tookMs} ms; ${done} of ${total}, about ${formatDuration(left)} to go`);
-      await report(reportDir, bench.figures);
+  let wrong = 0;
+  for (const { volume, cases } of groups.filter((group) => group.cases.length > 0)) {
+    const bench = await openBench(values.app, volume, figures);
+    try {
+      wrong += await measureAll(bench, cases, { repetitions, untilMs: startedMs + limitMs, reportDir: values.report });
+    } finally {
+      await bench.stage.stop();
     }
   }
-  const findings = (
-    await Promise.all(
-      [bench.raw, bench.file].map(async (each) => judge(each.volume, await each.history(await each.rest()))),
-    )
-  ).flat();
-  for (const { what, text } of findings) say(`WRONG: ${what}: ${text}`);
-  const spreads = await report(reportDir, bench.figures);
+  const spreads = await report(values.report, figures);
   const targets = new Map(cases.map(({ name, target }) => [name, target]));
   const rows = Object.entries(spreads).map(([name, { count, p50, p99, max }]) => [
     name,
@@ -159,7 +124,56 @@ async function figures(bench: Bench, cases: readonly Case[], options: FigureOpti
     targets.get(name) ?? '',
   ]);
   say(`\n${table(['what fails', 'times', 'p50', 'p99', 'max', 'wanted'], rows)}\n`);
-  return findings.length === 0 ? 0 : 1;
+  return wrong === 0 ? 0 : 1;
+}
+
+async function openBench(appDir: string, volume: ChaosVolume, figures: Bench['figures']): Promise<Bench> {
+  const machines = { clients: CLIENTS[volume.name], storage: volume.replicas };
+  const stage = await prepareStage(appDir, [volume], TIMEOUTS, terminalProgress(process.stderr), machines);
+  const [home] = stage.lab.clients;
+  if (!home) throw new LabError('the lab has no client');
+  const workload = createWorkload(stage.system, volume, home, undefined, stage.lab.clients, WRITER_PAUSE_MS);
+  try {
+    await newLogs(stage.lab);
+    await workload.begin();
+  } catch (error) {
+    // What runs beside the lab would keep this process alive.
+    await stage.stop();
+    throw error;
+  }
+  return { stage, workload, figures };
+}
+
+interface FigureOptions {
+  readonly repetitions: number;
+  /** On the clock of performance.now(). */
+  readonly untilMs: number;
+  readonly reportDir: string;
+}
+
+/** @returns how much was wrong with the data in the end */
+async function measureAll(bench: Bench, cases: readonly Case[], options: FigureOptions): Promise<number> {
+  const { repetitions, untilMs, reportDir } = options;
+  const startedMs = performance.now();
+  const total = repetitions * cases.length;
+  let done = 0;
+  for (let repetition = 0; repetition < repetitions; repetition++) {
+    for (const { name, measure } of cases) {
+      if (performance.now() > untilMs) break;
+      const fromMs = performance.now();
+      const figureMs = await measure(bench, repetition);
+      addFigure(bench, name, figureMs);
+      done += 1;
+      const left = ((performance.now() - startedMs) / done) * (total - done);
+      const tookMs = Math.round(performance.now() - fromMs);
+      say(`${name}: ${figureMs} ms; took ${tookMs} ms; ${done} of ${total}, about ${formatDuration(left)} to go`);
+      await report(reportDir, bench.figures);
+    }
+  }
+  const { workload } = bench;
+  const findings = await judge(workload.volume, await workload.history(await workload.rest()));
+  for (const { what, text } of findings) say(`WRONG: ${what}: ${text}`);
+  return findings.length;
 }
 
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
@@ -174,28 +188,26 @@ async function report(dir: string, figures: Bench['figures']): Promise<Record<st
   return spreads;
 }
 
-async function ready(bench: Bench): Promise<void> {
-  for (const each of [bench.raw, bench.file]) {
-    const sick = await becomesHealthy(bench.stage.system, each.volume);
-    if (sick) throw new LabError(sick.text);
-  }
-  await bench.raw.acknowledges(60_000, 20);
+async function ready({ stage, workload }: Bench): Promise<void> {
+  const sick = await becomesHealthy(stage.system, workload.volume);
+  if (sick) throw new LabError(sick.text);
+  await workload.acknowledges(60_000, 20);
 }
 
-/** The stall of `raw` by one fault, which lasts until its leg is dropped, or so many ms. */
+/** The stall of the writer by one fault, which lasts until its leg is dropped, or so many ms. */
 function stallOf(fault: Fault, target: string, until: 'dropped' | number): Case {
   const name = labelOf(fault);
   const measure = async (bench: Bench, repetition: number): Promise<number> => {
-    const { stage, raw, file } = bench;
+    const { stage, workload } = bench;
     const { system } = stage;
     await ready(bench);
-    const { volume } = await look(system, raw.volume.name);
+    const { volume } = await look(system, workload.volume.name);
     const replicas = volume.status?.replicas ?? [];
     const legs = replicas.map(({ storageNode }) => system.lab.vm(storageNode));
     const scene: Scene = {
       system,
-      workload: raw,
-      workloads: [raw, file],
+      workload,
+      workloads: [workload],
       legs,
       note: () => undefined,
       stalled: new Set(),
@@ -206,22 +218,22 @@ function stallOf(fault: Fault, target: string, until: 'dropped' | number): Case 
       const victim = replicas[repetition % replicas.length]?.name ?? '';
       await watchUntil(
         system,
-        raw.volume.name,
+        workload.volume.name,
         `${victim} is dropped`,
         60_000,
         ({ inSync }) => !inSync.includes(victim),
       );
     } else await pause(until);
-    await raw.acknowledges(60_000, 5).catch((error: unknown) => {
+    await workload.acknowledges(60_000, 5).catch((error: unknown) => {
       throw new LabError(`${name}: ${messageOf(error)}`);
     });
     const after = Date.now();
     await undo();
-    const acks = await acknowledgements(raw, system.lab.clients);
+    const acks = await acknowledgements(workload, system.lab.clients);
     addFigure(bench, NOTHING, longestPauseMs(acks, before - (after - before), before));
     return longestPauseMs(acks, before, after);
   };
-  return { name, target, measure };
+  return { name, volume: 'raw', target, measure };
 }
 
 async function acknowledgements({ volume }: Workload, clients: readonly Vm[]): Promise<number[]> {
@@ -236,19 +248,19 @@ async function acknowledgements({ volume }: Workload, clients: readonly Vm[]): P
 const DETECTION_MS = 6000;
 
 async function measureFailOver(bench: Bench): Promise<number> {
-  const { stage, file } = bench;
+  const { stage, workload } = bench;
   const { system } = stage;
   await ready(bench);
-  const dead = file.client();
+  const dead = workload.client();
   await system.lab.faults.powerOff(dead);
   await pause(DETECTION_MS);
   const wantedMs = performance.now();
-  const mountedMs = await file.move('by force');
+  const mountedMs = await workload.move('by force');
   const tookMs = Math.round(mountedMs - wantedMs);
-  await file.acknowledges(60_000);
+  await workload.acknowledges(60_000);
   await system.lab.faults.powerOn(dead);
   await ensureAgent({ system, stalled: new Set() }, dead);
-  await file.tidy();
+  await workload.tidy();
   return tookMs;
 }
 

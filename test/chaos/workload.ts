@@ -4,7 +4,6 @@ import { readsOf } from '../history/check.ts';
 import type { Operation, Read } from '../history/history.ts';
 import { LabError } from '../lab/errors.ts';
 import type { Lab } from '../lab/lab.ts';
-import { shellQuote } from '../lab/vm/exec.ts';
 import type { Vm } from '../lab/vm/vm.ts';
 import { CSI, STAGING, type VolumeKind } from '../system/csi.ts';
 import type { System } from '../system/system.ts';
@@ -49,7 +48,6 @@ export const volumes: Readonly<Record<VolumeName, ChaosVolume>> = {
 };
 
 const WRITER = '/opt/holdfast/writer.mjs';
-const CSI_CALL = 'node /opt/holdfast/csi-call.mjs --endpoint unix:///run/holdfast/csi.sock';
 const LOG_PORT = '/dev/virtio-ports/holdfast.log';
 /** So far apart are the first values of two starts of the writer. */
 const VALUES_PER_START = 10_000_000;
@@ -106,13 +104,18 @@ export async function newLogs(lab: Lab): Promise<void> {
   await Promise.all(lab.clients.map((vm) => writeFile(vm.ackLogFile, '')));
 }
 
-/** The use of one volume. It begins on `home` and moves between `clients` (default: all). */
+/**
+ * The use of one volume. It begins on `home` and moves between `clients` (default: all).
+ *
+ * @param pauseMs what each of the four operations in flight waits before the next
+ */
 export function createWorkload(
   system: System,
   volume: ChaosVolume,
   home: Vm,
   note: (text: string) => void = () => undefined,
   clients: readonly Vm[] = system.lab.clients,
+  pauseMs = 50,
 ): Workload {
   const { name, kind, path, target, blocks } = volume;
   const writerPattern = `[w]riter.mjs write ${target}`;
@@ -134,18 +137,14 @@ export function createWorkload(
       const request = CSI.publish(name, vm.name, kind);
       const published = await system.csi('controller', 'ControllerPublishVolume', request, 90_000);
       const context = published['publishContext'] ?? {};
-      await callOnNode(vm, [
-        ['NodeStageVolume', CSI.stage(name, context, kind)],
-        ['NodePublishVolume', CSI.publishOnNode(name, context, kind, path)],
-      ]);
+      await system.csi(vm, 'NodeStageVolume', CSI.stage(name, context, kind), 90_000);
+      await system.csi(vm, 'NodePublishVolume', CSI.publishOnNode(name, context, kind, path), 90_000);
     });
   };
   const unstage = async (vm: Vm): Promise<void> => {
     await patiently(`${name} is unmounted on ${vm.name}`, note, async () => {
-      await callOnNode(vm, [
-        ['NodeUnpublishVolume', { volumeId: name, targetPath: path }],
-        ['NodeUnstageVolume', { volumeId: name, stagingTargetPath: `${STAGING}/${name}` }],
-      ]);
+      await system.csi(vm, 'NodeUnpublishVolume', { volumeId: name, targetPath: path }, 90_000);
+      await system.csi(vm, 'NodeUnstageVolume', { volumeId: name, stagingTargetPath: `${STAGING}/${name}` }, 90_000);
     });
   };
   const unpublish = async (vm: Vm): Promise<void> => {
@@ -174,7 +173,7 @@ export function createWorkload(
   const startWriter = async (): Promise<void> => {
     const first = (starts += 1) * VALUES_PER_START;
     const options = [
-      `--first ${first} --depth 4 --reads 25 --hot 256 --pause 50 --seed ${starts}`,
+      `--first ${first} --depth 4 --reads 25 --hot 256 --pause ${pauseMs} --seed ${starts}`,
       `--tag ${name} --held ${heldFile}`,
     ];
     await client.spawn(`node ${WRITER} write ${target} ${blocks} ${LOG_PORT} ${options.join(' ')}`, {
@@ -303,13 +302,6 @@ export function createWorkload(
       initial = initialOf(values);
     },
   };
-}
-
-/** CSI calls on a node, one after the other. One process for all: Node's start is what takes long in a guest. */
-async function callOnNode(vm: Vm, calls: readonly (readonly [method: string, request: object])[]): Promise<void> {
-  const words = calls.flatMap(([method, request]) => [method, shellQuote(JSON.stringify(request))]);
-  const { code, stderr } = await vm.exec(`${CSI_CALL} ${words.join(' ')}`, { timeoutMs: 90_000, check: false });
-  if (code !== 0) throw new LabError(`${calls.map(([method]) => method).join(', ')} on ${vm.name}: ${stderr.trim()}`);
 }
 
 /** Tries again for a while, as Kubernetes does, and tells of each failure. @throws the last error */

@@ -2,10 +2,11 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { ReplicatedVolume, StorageNode, VolumeConnection, VolumeReplica } from '../../lib/api/index.ts';
 import { connect, kinds, resource, type KubeConnection, type Resource } from '../../lib/kube/client.ts';
+import { callByName, createCsiClient } from '../../csi-driver/client.ts';
 import type { Lab } from '../lab/lab.ts';
 import { run, startDaemon, tailOfFile, type Daemon } from '../lab/process.ts';
-import { shellQuote } from '../lab/vm/exec.ts';
 import type { Vm } from '../lab/vm/vm.ts';
+import { callInGuest } from './guest-call.ts';
 import { apply, applyProject, nodeToken, token } from './manifests.ts';
 
 const NAMESPACE = 'holdfast-system';
@@ -93,18 +94,13 @@ export async function startSystem(lab: Lab, options: SystemOptions = {}): Promis
     connections: resource(connection, kinds.volumeConnections),
     storageNodes: resource(connection, kinds.storageNodes),
     async csi(where, method, request, timeoutMs = 60_000) {
-      const body = JSON.stringify(request);
-      if (where === 'controller') {
-        const script = path.join(import.meta.dirname, '../../dist/csi-call.mjs');
-        const args = [script, '--endpoint', controllerSocket, method, body];
-        const { code, stdout, stderr } = await run(process.execPath, args, { timeoutMs, check: false });
-        if (code !== 0) throw new Error(`${method}: ${stderr.trim()}`);
-        return JSON.parse(stdout.toString()) as Record<string, unknown>;
+      if (where !== 'controller') return await callInGuest(where, method, request, timeoutMs);
+      const client = createCsiClient(controllerSocket);
+      try {
+        return await callByName(client, method, request, timeoutMs);
+      } finally {
+        client.close();
       }
-      const command = `node ${APP}/csi-call.mjs --endpoint ${GUEST_SOCKET} ${method} ${shellQuote(body)}`;
-      const { code, stdout, stderr } = await where.exec(command, { timeoutMs, check: false });
-      if (code !== 0) throw new Error(`${method} on ${where.name}: ${stderr.trim()}`);
-      return JSON.parse(stdout) as Record<string, unknown>;
     },
     async startStorageAgent(vm) {
       const kubeconfig = await guestKubeconfig(vm, 'storage-agent');

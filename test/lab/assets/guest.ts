@@ -30,6 +30,7 @@ const PACKAGES = [
     'busybox-static',
     'iputils-ping',
     'socat',
+    'curl',
     'strace',
     'qemu-guest-agent',
   ],
