@@ -30,7 +30,7 @@ describe('volumeUse', () => {
     [
       'a multi-node mode, with the reason',
       { accessType: { $case: 'block', value: {} }, accessMode: { mode: Mode.MULTI_NODE_MULTI_WRITER } },
-      'c.access_mode is MULTI_NODE_MULTI_WRITER: expected SINGLE_NODE_WRITER, SINGLE_NODE_SINGLE_WRITER, SINGLE_NODE_MULTI_WRITER or SINGLE_NODE_READER_ONLY (a volume is attached to one node at a time',
+      'c.access_mode is MULTI_NODE_MULTI_WRITER (ReadWriteMany): expected ReadWriteOnce or ReadWriteOncePod (SINGLE_NODE_WRITER, SINGLE_NODE_SINGLE_WRITER, SINGLE_NODE_MULTI_WRITER or SINGLE_NODE_READER_ONLY): a volume is attached to one node at a time',
     ],
     [
       'a mode from a later specification',
@@ -51,6 +51,42 @@ describe('volumeUse', () => {
     const refused = expect.objectContaining({ status: 'INVALID_ARGUMENT', message: expect.stringContaining(message) });
     expect(() => volumeUse('c', VolumeCapability.fromPartial(capability))).toThrow(refused);
   });
+});
+
+const mountFlags = (...flags: readonly string[]): VolumeCapability =>
+  VolumeCapability.fromPartial({
+    accessType: { $case: 'mount', value: { mountFlags: [...flags] } },
+    accessMode: { mode: Mode.SINGLE_NODE_WRITER },
+  });
+
+test.each([
+  ['noatime'],
+  ['commit=30'],
+  ['ro'],
+  ['errors=continue'],
+  // What the kubelet passes for an SELinux mount.
+  ['context="system_u:object_r:container_file_t:s0:c127,c456"'],
+])('the mount option %s is taken', (flag) => {
+  expect(volumeUse('c', mountFlags('discard', flag))).toMatchObject({ mountFlags: ['discard', flag] });
+});
+
+test.each([
+  ['barrier=0', 'c.mount.mount_flags[1] is "barrier=…": what an application has flushed could be lost'],
+  ['nobarrier', 'could be lost with the power'],
+  ['norecovery', 'the journal must be replayed'],
+  ['remount', 'no option of a filesystem'],
+  ['rshared', 'propagation'],
+  ['noatime,bind', 'expected one option'],
+  ['', 'expected one option'],
+  ['a b', 'expected one option'],
+])('the mount option %j is refused', (flag, message) => {
+  expect(() => volumeUse('c', mountFlags('discard', flag))).toThrow(message);
+});
+
+test('a refusal does not tell the value of a mount option', () => {
+  expect(() => volumeUse('c', mountFlags('password=a b'))).toThrow(expect.objectContaining({
+    message: expect.not.stringContaining('a b'),
+  }) as Error);
 });
 
 test.each([

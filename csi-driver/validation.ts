@@ -2,6 +2,7 @@ import { formatBytes } from '../lib/api/size.ts';
 import { fsTypes, minFsBytes, type FsType } from '../lib/host/mkfs.ts';
 import { CsiError, invalid } from './grpc/errors.ts';
 import { VolumeCapability_AccessMode_Mode as Mode, type VolumeCapability } from './generated/csi.ts';
+import { mountOptionFault } from './mount-options.ts';
 
 /** A way to use a volume that this driver supports. */
 export type VolumeUse =
@@ -75,6 +76,7 @@ export function volumeUse(field: string, capability: VolumeCapability | undefine
           'none, as VOLUME_MOUNT_GROUP is not offered',
         );
       }
+      checkMountFlags(`${field}.mount.mount_flags`, mountFlags);
       return { kind: 'mount', access, fsType: fsTypeOf(`${field}.mount.fs_type`, fsType), mountFlags };
     }
   }
@@ -94,8 +96,28 @@ function accessOf(field: string, mode: Mode | undefined): Access {
   const access = accesses.get(mode);
   if (access !== undefined) return access;
   const name = Object.entries(Mode).find(([, value]) => value === mode)?.[0] ?? String(mode);
+  const claimed = claimWords.get(mode);
+  const shown = claimed === undefined ? name : `${name} (${claimed})`;
   const why = 'a volume is attached to one node at a time, as only one may write to its replicas';
-  throw new CsiError('INVALID_ARGUMENT', 'HF401', `${field} is ${name}: expected ${single} (${why})`, field);
+  const message = `${field} is ${shown}: expected ReadWriteOnce or ReadWriteOncePod (${single}): ${why}`;
+  throw new CsiError('INVALID_ARGUMENT', 'HF401', message, field);
+}
+
+/** What a PersistentVolumeClaim says for the modes that are refused. */
+const claimWords: ReadonlyMap<Mode, string> = new Map([
+  [Mode.MULTI_NODE_READER_ONLY, 'ReadOnlyMany'],
+  [Mode.MULTI_NODE_MULTI_WRITER, 'ReadWriteMany'],
+]);
+
+function checkMountFlags(field: string, flags: readonly string[]): void {
+  for (const [index, flag] of flags.entries()) {
+    const fault = mountOptionFault(flag);
+    if (fault === undefined) continue;
+    const at = `${field}[${index}]`;
+    // An option's value may be confidential (CSI specification, mount_flags).
+    const name = JSON.stringify(flag.replace(/=.*/s, '=…').slice(0, 40));
+    throw new CsiError('INVALID_ARGUMENT', 'HF401', `${at} is ${name}: ${fault}`, at);
+  }
 }
 
 function fsTypeOf(field: string, value: string): FsType | undefined {

@@ -1,4 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
+import { badParameters, goodParameters } from '../testing/classes.ts';
+import { parameterTable } from './parameter-table.ts';
 import { readParameters } from './parameters.ts';
 
 describe('readParameters', () => {
@@ -30,23 +32,18 @@ describe('readParameters', () => {
     expect(readParameters({})).toEqual({});
   });
 
-  test.each([
-    [{ replicas: '0' }, 'replicas is "0": expected a number from 1 to 8'],
-    [{ replicas: '9' }, 'from 1 to 8'],
-    [{ replicas: 'two' }, 'replicas is "two"'],
-    [{ replicas: '2.5' }, 'replicas is "2.5"'],
-    [{ replicaTimeout: '10 minutes' }, 'replicaTimeout is "10 minutes": expected a duration such as 3s'],
-    [{ legTimeout: '0s' }, 'legTimeout is "0s": expected more than 0'],
-    [{ onControlPlaneLoss: 'Continue' }, 'onControlPlaneLoss is "Continue": expected "Wait" or, for example'],
-    [{ onSlowLeg: 'Drop after x' }, 'onSlowLeg: "x" is not a duration'],
-    [{ provisioning: 'thin' }, 'provisioning is "thin": expected Thin or Thick'],
-    [{ placement: 'distinct(zone' }, 'placement, column 14'],
-    [{ placement: 'distnct(zone)' }, 'did you mean distinct?'],
-    [
-      { fsType: 'ext4' },
-      'unknown parameter "fsType"; the known ones are replicas, placement, replicaTimeout, legTimeout, onControlPlaneLoss, onSlowLeg, provisioning',
-    ],
-  ])('%j is refused with what would be right', (parameters, message) => {
-    expect(() => readParameters(parameters as unknown as Record<string, string>)).toThrow(message);
+  test.each(goodParameters)('%j is read', (parameters) => {
+    expect(() => readParameters(parameters)).not.toThrow();
+  });
+
+  test.each(badParameters)('%j is refused with what would be right', (parameters, message) => {
+    expect(() => readParameters(parameters)).toThrow(message);
+  });
+
+  // Or else the policy for StorageClasses would refuse what works.
+  test.each(goodParameters)('%j has the forms that the table tells', (parameters) => {
+    for (const { name, pattern } of parameterTable) {
+      expect(parameters[name] ?? '').toMatch(new RegExp(`^(${pattern}|)$`));
+    }
   });
 });

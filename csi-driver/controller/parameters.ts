@@ -5,31 +5,31 @@ import { policyDelayMs, type StallPolicy } from '../../lib/api/policy.ts';
 import { parsePlacement, PlacementSyntaxError } from '../../operator/placement/parse.ts';
 import { toSpec } from '../../operator/placement/spec.ts';
 import { CsiError } from '../grpc/errors.ts';
+import { FOREIGN_PREFIX, parameterNamed, parameterTable, type Parameter, type ParameterName } from './parameter-table.ts';
 
 /** What a StorageClass decides about its volumes. Absent fields get the CRD's defaults. */
 export type ClassSpec = Partial<Pick<ReplicatedVolumeSpec, 'replicas' | 'placement' | 'provisioning'>> & {
   readonly healing?: Partial<ReplicatedVolumeSpec['healing']>;
 };
 
-/** The provisioner's own parameters (`csi.storage.k8s.io/fstype`, `.../pvc/name`, ...) travel along. */
-const FOREIGN_PREFIX = 'csi.storage.k8s.io/';
-
-const MAX_REPLICAS = 8;
 /** The CRD's limit for a duration's text. */
 const MAX_DURATION_LENGTH = 32;
 
-const readers: Readonly<Record<string, (value: string) => ClassSpec>> = {
-  replicas: (value) => ({ replicas: replicas(value) }),
+/** The part of the spec that a text of the right form stands for; the two that are no part of it give none. */
+const readers: Readonly<Record<ParameterName, (value: string) => ClassSpec>> = {
+  replicas: (value) => ({ replicas: Number(value) }),
   placement: (value) => ({ placement: placement(value) }),
   replicaTimeout: (value) => ({ healing: { replicaTimeout: duration('replicaTimeout', value) } }),
   legTimeout: (value) => ({ healing: { legTimeout: duration('legTimeout', value) } }),
   onControlPlaneLoss: (value) => ({ healing: { onControlPlaneLoss: policy('onControlPlaneLoss', value) } }),
   onSlowLeg: (value) => ({ healing: { onSlowLeg: policy('onSlowLeg', value) } }),
-  provisioning: (value) => ({ provisioning: provisioning(value) }),
+  provisioning: (value) => ({ provisioning: value === 'Thick' ? 'Thick' : 'Thin' }),
+  accessFrom: () => ({}),
+  allowOverride: () => ({}),
 };
 
 /** The parameters that a StorageClass may have. */
-export const parameterNames: readonly string[] = Object.keys(readers);
+export const parameterNames: readonly ParameterName[] = parameterTable.map(({ name }) => name);
 
 /**
  * Reads the parameters of a StorageClass.
@@ -40,11 +40,16 @@ export const parameterNames: readonly string[] = Object.keys(readers);
 export function readParameters(parameters: Readonly<Record<string, string>>): ClassSpec {
   let spec: ClassSpec = {};
   for (const [name, value] of Object.entries(ownParameters(parameters))) {
-    const read = readers[name];
-    if (read === undefined) {
-      throw wrong(name, `unknown parameter "${name}"; the known ones are ${parameterNames.join(', ')}`);
+    const parameter = parameterNamed(name);
+    if (parameter === undefined) {
+      const known = /^fs_?type$/i.test(name)
+        ? `the filesystem is ${FOREIGN_PREFIX}fstype`
+        : `the known ones are ${parameterNames.join(', ')}`;
+      throw wrong(name, `unknown parameter "${name}"; ${known}`);
     }
-    const part = read(value);
+    // A placement's own parser says where the mistake is.
+    if (parameter.name !== 'placement') checkForm(parameter, value);
+    const part = readers[parameter.name](value);
     spec = { ...spec, ...part, ...(part.healing && { healing: { ...spec.healing, ...part.healing } }) };
   }
   return spec;
@@ -56,12 +61,8 @@ export function ownParameters(parameters: Readonly<Record<string, string>>): Rea
   return Object.fromEntries(own.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-function replicas(value: string): number {
-  const count = /^[0-9]{1,3}$/.test(value) ? Number(value) : 0;
-  if (count < 1 || count > MAX_REPLICAS) {
-    throw wrong('replicas', `replicas is "${value}": expected a number from 1 to ${MAX_REPLICAS}`);
-  }
-  return count;
+function checkForm({ name, pattern, expected }: Parameter, value: string): void {
+  if (!new RegExp(`^(${pattern})$`).test(value)) throw wrong(name, `${name} is "${value}": expected ${expected}`);
 }
 
 function placement(value: string): ReplicatedVolumeSpec['placement'] {
@@ -90,15 +91,10 @@ function duration(name: string, value: string): string {
     return value.length > MAX_DURATION_LENGTH ? formatDuration(ms) : value;
   } catch (error) {
     if (error instanceof HoldfastError && !(error instanceof CsiError)) {
-      throw wrong(name, `${name} is "${value}": expected a duration such as 3s, 1m30s or 250ms`);
+      throw wrong(name, error.message.replace(/^HF\d+: /, ''));
     }
     throw error;
   }
-}
-
-function provisioning(value: string): 'Thin' | 'Thick' {
-  if (value === 'Thin' || value === 'Thick') return value;
-  throw wrong('provisioning', `provisioning is "${value}": expected Thin or Thick`);
 }
 
 function wrong(name: string, message: string): CsiError {
