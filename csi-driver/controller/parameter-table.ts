@@ -36,8 +36,7 @@ function placementPattern(): string {
   const value = `(""|${NAME})`;
   const one = `(distinct|same)${s}[(]${s}${LABEL}${s}[)]`;
   const exists = `exists${s}[(]${s}${LABEL}${s}[)]`;
-  const list = (names: string): string =>
-    `${names}${s}[(]${s}${LABEL}${s},${s}${value}(${s}[|]${s}${value})*${s}[)]`;
+  const list = (names: string): string => `${names}${s}[(]${s}${LABEL}${s},${s}${value}(${s}[|]${s}${value})*${s}[)]`;
   const near = `near${s}[(]${s}client${s}(,${s}${LABEL}${s})?[)]`;
   const spread = `spread${s}[(]${s}capacity${s}[)]`;
   const weight = `${s}[(]${s}0*(100|[1-9][0-9]?)${s}[)]${s}`;
@@ -74,7 +73,8 @@ export const parameterTable = [
     pattern: placementPattern(),
     expected: 'a placement such as "distinct(zone); prefer near(client)"',
     example: 'distinct(topology.kubernetes.io/zone)',
-    description: 'Where the copies may be: constraints and goals over the labels of storage nodes ([placement](placement.md)).',
+    description:
+      'Where the copies may be: constraints and goals over the labels of storage nodes ([placement](placement.md)).',
   },
   {
     name: 'legTimeout',

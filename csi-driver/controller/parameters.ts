@@ -5,7 +5,13 @@ import { policyDelayMs, type StallPolicy } from '../../lib/api/policy.ts';
 import { parsePlacement, PlacementSyntaxError } from '../../operator/placement/parse.ts';
 import { toSpec } from '../../operator/placement/spec.ts';
 import { CsiError } from '../grpc/errors.ts';
-import { FOREIGN_PREFIX, parameterNamed, parameterTable, type Parameter, type ParameterName } from './parameter-table.ts';
+import {
+  FOREIGN_PREFIX,
+  parameterNamed,
+  parameterTable,
+  type Parameter,
+  type ParameterName,
+} from './parameter-table.ts';
 
 /** What a StorageClass decides about its volumes. Absent fields get the CRD's defaults. */
 export type ClassSpec = Partial<Pick<ReplicatedVolumeSpec, 'replicas' | 'placement' | 'provisioning'>> & {

@@ -9,8 +9,14 @@ export const goodParameters: readonly Readonly<Record<string, string>>[] = [
   { onControlPlaneLoss: 'Continue after 30s', onSlowLeg: 'Drop after 1m' },
   { placement: '' },
   { placement: 'distinct(topology.kubernetes.io/zone)' },
-  { placement: 'distinct(zone); in(media, nvme|ssd); prefer(50) distinct(rack); prefer near(client); prefer spread(capacity);' },
-  { placement: ' same( room ) ;\n notIn(retired,"") ; exists(node-role.kubernetes.io/storage);prefer(007)near(client , zone)' },
+  {
+    placement:
+      'distinct(zone); in(media, nvme|ssd); prefer(50) distinct(rack); prefer near(client); prefer spread(capacity);',
+  },
+  {
+    placement:
+      ' same( room ) ;\n notIn(retired,"") ; exists(node-role.kubernetes.io/storage);prefer(007)near(client , zone)',
+  },
   { accessFrom: 'topology.kubernetes.io/region', allowOverride: 'replicas' },
   { allowOverride: 'legTimeout,replicas, placement' },
   { 'csi.storage.k8s.io/fstype': 'xfs' },
@@ -22,15 +28,31 @@ export const badParameters: readonly (readonly [
   driverSays: string,
   policySays: string | undefined,
 ])[] = [
-  [{ replicas: '0' }, 'replicas is "0": expected a number from 1 to 8', 'replicas is "0": expected a number from 1 to 8'],
+  [
+    { replicas: '0' },
+    'replicas is "0": expected a number from 1 to 8',
+    'replicas is "0": expected a number from 1 to 8',
+  ],
   [{ replicas: '9' }, 'from 1 to 8', 'replicas is "9"'],
   [{ replicas: 'two' }, 'replicas is "two"', 'replicas is "two"'],
   [{ replicas: '2.5' }, 'replicas is "2.5"', 'replicas is "2.5"'],
-  [{ replicaTimeout: '10 minutes' }, 'replicaTimeout is "10 minutes": expected a duration such as', 'expected a duration'],
-  [{ legTimeout: '3' }, 'legTimeout is "3": expected a duration such as 3s', 'legTimeout is "3": expected a duration such as 3s'],
+  [
+    { replicaTimeout: '10 minutes' },
+    'replicaTimeout is "10 minutes": expected a duration such as',
+    'expected a duration',
+  ],
+  [
+    { legTimeout: '3' },
+    'legTimeout is "3": expected a duration such as 3s',
+    'legTimeout is "3": expected a duration such as 3s',
+  ],
   [{ legTimeout: '0s' }, 'legTimeout is "0s": expected more than 0', 'legTimeout is "0s": expected a duration'],
   [{ legTimeout: '600h' }, 'is too long; the longest is 24 days', 'legTimeout is "600h"'],
-  [{ onControlPlaneLoss: 'Continue' }, 'onControlPlaneLoss is "Continue": expected "Wait" or, for example', 'onControlPlaneLoss is'],
+  [
+    { onControlPlaneLoss: 'Continue' },
+    'onControlPlaneLoss is "Continue": expected "Wait" or, for example',
+    'onControlPlaneLoss is',
+  ],
   [{ onControlPlaneLoss: 'Continue after 600h' }, 'too long', 'onControlPlaneLoss is'],
   [{ onSlowLeg: 'Drop after x' }, 'onSlowLeg is "Drop after x": expected "Report" or', 'onSlowLeg is "Drop after x"'],
   [{ provisioning: 'thin' }, 'provisioning is "thin": expected Thin or Thick', 'expected Thin or Thick'],
@@ -44,6 +66,14 @@ export const badParameters: readonly (readonly [
   [{ accessFrom: 'zone a' }, 'accessFrom is "zone a": expected the key of a node label', 'accessFrom is "zone a"'],
   [{ allowOverride: 'size' }, 'allowOverride is "size": expected names of parameters', 'allowOverride is "size"'],
   [{ allowOverride: 'allowOverride' }, 'expected names of parameters', 'expected names of parameters'],
-  [{ fsType: 'ext4' }, 'unknown parameter "fsType"; the filesystem is csi.storage.k8s.io/fstype', 'unknown parameter "fsType"'],
-  [{ replica: '2' }, 'unknown parameter "replica"; the known ones are replicas, placement, legTimeout', 'unknown parameter "replica"'],
+  [
+    { fsType: 'ext4' },
+    'unknown parameter "fsType"; the filesystem is csi.storage.k8s.io/fstype',
+    'unknown parameter "fsType"',
+  ],
+  [
+    { replica: '2' },
+    'unknown parameter "replica"; the known ones are replicas, placement, legTimeout',
+    'unknown parameter "replica"',
+  ],
 ];
