@@ -3,6 +3,12 @@ export type { StorageNode, StorageNodeSpec, StorageNodeStatus } from './generate
 export type { ReplicatedVolume, ReplicatedVolumeSpec, ReplicatedVolumeStatus } from './generated/replicated-volume.ts';
 export type { VolumeReplica, VolumeReplicaSpec, VolumeReplicaStatus } from './generated/volume-replica.ts';
 export type { VolumeConnection, VolumeConnectionSpec, VolumeConnectionStatus } from './generated/volume-connection.ts';
+export type {
+  ReplicatedSnapshot,
+  ReplicatedSnapshotSpec,
+  ReplicatedSnapshotStatus,
+} from './generated/replicated-snapshot.ts';
+export type { SnapshotReplica, SnapshotReplicaSpec, SnapshotReplicaStatus } from './generated/snapshot-replica.ts';
 export type { Condition, ConditionStatus, DeepPartial, KubeObject, ObjectMeta, OwnerReference } from './meta.ts';
 export * from './names.ts';
 export { describeStamp, stampOf, standingOf } from './record-stamp.ts';

@@ -17,6 +17,9 @@ export const OPERATOR_FINALIZER = `${API_GROUP}/operator`;
 export const STORAGE_AGENT_FINALIZER = `${API_GROUP}/storage-agent`;
 export const CLIENT_AGENT_FINALIZER = `${API_GROUP}/client-agent`;
 
+/** Label of a SnapshotReplica: its ReplicatedSnapshot's name. */
+export const SNAPSHOT_LABEL = `${API_GROUP}/snapshot`;
+
 /** Annotation of a ReplicatedVolume that `holdfast recover` is building up: the operator leaves it alone meanwhile. */
 export const RECOVERING_ANNOTATION = `${API_GROUP}/recovering`;
 
@@ -127,6 +130,16 @@ export function uuidV5(namespace: string, name: string): string {
 /** Logical volume of a replica. */
 export function logicalVolumeName(replicaUid: string): string {
   return `hf-${replicaUid}`;
+}
+
+/** Logical volume of a snapshot's copy. */
+export function copyVolumeName(copyUid: string): string {
+  return `hf-snap-${copyUid}`;
+}
+
+/** Name of the ReplicatedSnapshot from which a volume is made that is a clone of another one. */
+export function cloneSnapshotName(volume: string): string {
+  return `clone-${volume}`.length <= 100 ? `clone-${volume}` : `clone-${uuidV5(URL_NAMESPACE, volume)}`;
 }
 
 /** LVM tags without which a logical volume is not this replica's: the disk itself says whose it is. */

@@ -2,7 +2,9 @@ import { API_GROUP, API_VERSION } from '../api/names.ts';
 import type {
   KubeObject,
   ObjectMeta,
+  ReplicatedSnapshot,
   ReplicatedVolume,
+  SnapshotReplica,
   StorageNode,
   VolumeConnection,
   VolumeReplica,
@@ -66,6 +68,8 @@ export const kinds = {
   replicatedVolumes: holdfast<ReplicatedVolume>('ReplicatedVolume', 'replicatedvolumes'),
   volumeReplicas: holdfast<VolumeReplica>('VolumeReplica', 'volumereplicas'),
   volumeConnections: holdfast<VolumeConnection>('VolumeConnection', 'volumeconnections'),
+  replicatedSnapshots: holdfast<ReplicatedSnapshot>('ReplicatedSnapshot', 'replicatedsnapshots'),
+  snapshotReplicas: holdfast<SnapshotReplica>('SnapshotReplica', 'snapshotreplicas'),
   storageNodes: holdfast<StorageNode>('StorageNode', 'storagenodes'),
   leases: {
     group: 'coordination.k8s.io',

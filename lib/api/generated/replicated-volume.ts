@@ -102,6 +102,25 @@ export interface ReplicatedVolumeSpec {
   };
   provisioning: 'Thin' | 'Thick';
   /**
+   * Labels of the node for which the volume is, with which goals `near(client)` compare storage nodes. The CSI controller writes those of the first pod's node, and later of the node that has the volume.
+   */
+  clientLabels?: {
+    [k: string]: string;
+  };
+  /**
+   * What the volume begins with; without it, it begins empty. Only a thin volume can have one.
+   */
+  source?: {
+    /**
+     * A ReplicatedSnapshot.
+     */
+    snapshot?: string;
+    /**
+     * Another ReplicatedVolume, as it is now.
+     */
+    volume?: string;
+  };
+  /**
    * The client node that is to have the volume; empty for none. The CSI controller writes it.
    */
   attachTo: string;
@@ -135,6 +154,10 @@ export interface ReplicatedVolumeStatus {
   message?: string;
   inSyncSummary?: string;
   size?: string;
+  /**
+   * How much of spec.capacityBytes can be used. It follows when every replica that counts, and the array of the client that has the volume, has grown; it never falls.
+   */
+  capacityBytes?: number;
   attachment?: {
     /**
      * The client node that may write; empty for none.
@@ -191,6 +214,10 @@ export interface ReplicatedVolumeStatus {
     storageNode: string;
     pool: string;
     role: 'Member' | 'Leaving';
+    /**
+     * The UID of the SnapshotReplica that it was made from; none for one that began empty.
+     */
+    copyUid?: string;
     /**
      * When it was added to the volume.
      */

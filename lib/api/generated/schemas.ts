@@ -3,6 +3,120 @@ import type { Schema } from '../crd.ts';
 
 /** The schemas of the CRDs, as the API server enforces them (without their CEL rules' meaning). */
 export const schemas = {
+  ReplicatedSnapshot: {
+    type: 'object',
+    description: 'The content of a volume at one instant, kept as copies beside the replicas that it was taken from.',
+    required: ['spec'],
+    'x-kubernetes-validations': [
+      {
+        rule: 'size(self.metadata.name) <= 100',
+        message: 'the name of a ReplicatedSnapshot has at most 100 characters',
+      },
+    ],
+    properties: {
+      spec: {
+        type: 'object',
+        required: ['volume'],
+        'x-kubernetes-validations': [{ rule: 'self == oldSelf', message: "what a snapshot is of can't be changed" }],
+        properties: {
+          volume: {
+            type: 'string',
+            minLength: 1,
+            maxLength: 100,
+            description: 'The ReplicatedVolume that it is taken of.',
+          },
+          volumeUid: {
+            type: 'string',
+            maxLength: 64,
+            description: 'The UID of that volume; without it the volume that has the name when the snapshot is taken.',
+          },
+          group: {
+            type: 'object',
+            description:
+              'Several snapshots that are taken at one instant. All have the same group; it is taken once the snapshots of all its volumes are there.',
+            required: ['name', 'volumes'],
+            properties: {
+              name: { type: 'string', minLength: 1, maxLength: 100 },
+              volumes: {
+                type: 'array',
+                minItems: 1,
+                maxItems: 64,
+                'x-kubernetes-list-type': 'set',
+                items: { type: 'string', minLength: 1, maxLength: 100 },
+              },
+            },
+          },
+          forVolume: {
+            type: 'string',
+            maxLength: 100,
+            description:
+              'The ReplicatedVolume that is made from it and for which alone it is taken; it goes away once that volume has its data.',
+          },
+        },
+      },
+      status: {
+        type: 'object',
+        'x-kubernetes-validations': [
+          {
+            rule: '!has(oldSelf.phase) || !has(oldSelf.copies) || !(oldSelf.phase in ["Ready", "Deleting"]) || (has(self.copies) && self.copies == oldSelf.copies)',
+            message: 'the copies of a snapshot that is ready are never changed',
+          },
+          {
+            rule: '!has(oldSelf.attempt) || (has(self.attempt) && self.attempt >= oldSelf.attempt)',
+            message: 'the number of the attempt never falls',
+          },
+        ],
+        properties: {
+          phase: { type: 'string', enum: ['Pending', 'Taking', 'Ready', 'Failed', 'Deleting'] },
+          message: { type: 'string', maxLength: 1024, description: 'One line for people.' },
+          volumeUid: { type: 'string', maxLength: 64, description: 'The UID of the volume that it was taken of.' },
+          sizeBytes: {
+            type: 'integer',
+            format: 'int64',
+            minimum: 1048576,
+            description: 'The capacity of the volume when it was taken.',
+          },
+          size: { type: 'string' },
+          takenAt: { type: 'string', format: 'date-time', description: 'When its content was that of the volume.' },
+          attempt: {
+            type: 'integer',
+            format: 'int32',
+            minimum: 1,
+            description:
+              'The try that is under way, or the one that succeeded. Copies of different tries are never mixed.',
+          },
+          attemptAt: { type: 'string', format: 'date-time', description: 'Before this the try does not begin.' },
+          takenAttempt: {
+            type: 'integer',
+            format: 'int32',
+            minimum: 1,
+            description:
+              'The try in which the copies below were taken. In a group they count once those of all volumes are of the same try.',
+          },
+          copiesSummary: { type: 'string' },
+          copies: {
+            type: 'array',
+            description:
+              'The copies that hold the content. Those of one try are identical, so a volume can be made from any of them.',
+            maxItems: 8,
+            'x-kubernetes-list-type': 'map',
+            'x-kubernetes-list-map-keys': ['name'],
+            items: {
+              type: 'object',
+              required: ['name', 'uid', 'replica', 'storageNode', 'pool'],
+              properties: {
+                name: { type: 'string', maxLength: 253, description: 'The SnapshotReplica.' },
+                uid: { type: 'string', maxLength: 64 },
+                replica: { type: 'string', maxLength: 253 },
+                storageNode: { type: 'string', maxLength: 253 },
+                pool: { type: 'string', maxLength: 32 },
+              },
+            },
+          },
+        },
+      },
+    },
+  },
   ReplicatedVolume: {
     type: 'object',
     description: 'A volume that is kept as several replicas in different failure domains.',
@@ -26,6 +140,10 @@ export const schemas = {
         message: 'a change of the in-sync set is a new record, and recordGeneration grows with it',
       },
       {
+        rule: '!has(oldSelf.status) || !has(oldSelf.status.capacityBytes) || (has(self.status) && has(self.status.capacityBytes) && self.status.capacityBytes >= oldSelf.status.capacityBytes)',
+        message: 'a volume never gets smaller',
+      },
+      {
         rule: '!has(oldSelf.status) || !has(oldSelf.status.lineage) || (has(self.status) && has(self.status.lineage) && self.status.lineage >= oldSelf.status.lineage)',
         message: 'the lineage never falls',
       },
@@ -35,6 +153,14 @@ export const schemas = {
         type: 'object',
         required: ['capacityBytes'],
         'x-kubernetes-validations': [
+          {
+            rule: 'has(self.source) == has(oldSelf.source) && (!has(self.source) || self.source == oldSelf.source)',
+            message: "source can't be changed",
+          },
+          {
+            rule: "!has(self.source) || self.provisioning == 'Thin'",
+            message: 'a volume that is made from another one or from a snapshot shares blocks with it, and so is Thin',
+          },
           {
             rule: '!has(oldSelf.forceStart) || (has(self.forceStart) && (self.forceStart.lineage > oldSelf.forceStart.lineage || (self.forceStart.lineage == oldSelf.forceStart.lineage && self.forceStart.recordGeneration > oldSelf.forceStart.recordGeneration) || self.forceStart == oldSelf.forceStart))',
             message:
@@ -210,6 +336,28 @@ export const schemas = {
             default: 'Thin',
             'x-kubernetes-validations': [{ rule: 'self == oldSelf', message: "provisioning can't be changed" }],
           },
+          clientLabels: {
+            type: 'object',
+            maxProperties: 64,
+            description:
+              "Labels of the node for which the volume is, with which goals `near(client)` compare storage nodes. The CSI controller writes those of the first pod's node, and later of the node that has the volume.",
+            additionalProperties: { type: 'string', maxLength: 63 },
+          },
+          source: {
+            type: 'object',
+            description: 'What the volume begins with; without it, it begins empty. Only a thin volume can have one.',
+            minProperties: 1,
+            maxProperties: 1,
+            properties: {
+              snapshot: { type: 'string', minLength: 1, maxLength: 100, description: 'A ReplicatedSnapshot.' },
+              volume: {
+                type: 'string',
+                minLength: 1,
+                maxLength: 100,
+                description: 'Another ReplicatedVolume, as it is now.',
+              },
+            },
+          },
           attachTo: {
             type: 'string',
             default: '',
@@ -267,6 +415,13 @@ export const schemas = {
           },
           inSyncSummary: { type: 'string' },
           size: { type: 'string' },
+          capacityBytes: {
+            type: 'integer',
+            format: 'int64',
+            minimum: 0,
+            description:
+              'How much of spec.capacityBytes can be used. It follows when every replica that counts, and the array of the client that has the volume, has grown; it never falls.',
+          },
           attachment: {
             type: 'object',
             required: ['epoch'],
@@ -349,6 +504,11 @@ export const schemas = {
                 storageNode: { type: 'string' },
                 pool: { type: 'string' },
                 role: { type: 'string', enum: ['Member', 'Leaving'] },
+                copyUid: {
+                  type: 'string',
+                  maxLength: 64,
+                  description: 'The UID of the SnapshotReplica that it was made from; none for one that began empty.',
+                },
                 since: { type: 'string', format: 'date-time', description: 'When it was added to the volume.' },
                 why: {
                   type: 'array',
@@ -376,6 +536,69 @@ export const schemas = {
               },
             },
           },
+        },
+      },
+    },
+  },
+  SnapshotReplica: {
+    type: 'object',
+    description: "One copy of a snapshot on one storage node - a thin snapshot of a replica's logical volume.",
+    required: ['spec'],
+    properties: {
+      spec: {
+        type: 'object',
+        required: [
+          'snapshot',
+          'snapshotUid',
+          'volume',
+          'volumeUid',
+          'replica',
+          'replicaUid',
+          'storageNode',
+          'pool',
+          'sizeBytes',
+          'attempt',
+        ],
+        'x-kubernetes-validations': [
+          {
+            rule: 'self.snapshot == oldSelf.snapshot && self.snapshotUid == oldSelf.snapshotUid && self.volume == oldSelf.volume && self.volumeUid == oldSelf.volumeUid && self.replica == oldSelf.replica && self.replicaUid == oldSelf.replicaUid && self.storageNode == oldSelf.storageNode && self.pool == oldSelf.pool && self.sizeBytes == oldSelf.sizeBytes && self.attempt == oldSelf.attempt',
+            message: "what a copy is of can't be changed",
+          },
+          { rule: 'oldSelf.take == "" || self.take == oldSelf.take', message: 'a copy is taken once' },
+        ],
+        properties: {
+          snapshot: { type: 'string', minLength: 1, maxLength: 100 },
+          snapshotUid: { type: 'string', minLength: 1, maxLength: 64 },
+          volume: { type: 'string', minLength: 1, maxLength: 253 },
+          volumeUid: { type: 'string', minLength: 1, maxLength: 64 },
+          replica: {
+            type: 'string',
+            minLength: 1,
+            maxLength: 253,
+            description: 'The VolumeReplica that it is a copy of.',
+          },
+          replicaUid: { type: 'string', minLength: 1, maxLength: 64 },
+          storageNode: { type: 'string', minLength: 1, maxLength: 253 },
+          pool: { type: 'string', minLength: 1, maxLength: 32 },
+          sizeBytes: { type: 'integer', format: 'int64', minimum: 1048576, description: "The volume's capacity." },
+          provisioning: { type: 'string', enum: ['Thin', 'Thick'], default: 'Thin', description: "The replica's." },
+          attempt: { type: 'integer', format: 'int32', minimum: 1 },
+          take: {
+            type: 'string',
+            default: '',
+            maxLength: 128,
+            description:
+              'The standstill in which it is to be taken; empty while it is only to be prepared. It names one standstill of the volume for ever.',
+          },
+        },
+      },
+      status: {
+        type: 'object',
+        properties: {
+          phase: { type: 'string', enum: ['Pending', 'Prepared', 'Taken', 'Erasing', 'Failed'] },
+          message: { type: 'string', maxLength: 1024 },
+          take: { type: 'string', maxLength: 128, description: 'The spec.take for which it was taken.' },
+          usedBytes: { type: 'integer', format: 'int64', minimum: 0 },
         },
       },
     },
@@ -508,6 +731,10 @@ export const schemas = {
                   description: 'The last epoch under which it was exported.',
                 },
                 host: { type: 'string', description: 'The host to which it was exported then.' },
+                blank: {
+                  type: 'boolean',
+                  description: 'There is no record in front of the data: no client has started the volume from it.',
+                },
                 record: {
                   type: 'object',
                   description: "The volume's record as its last client left it in front of the data.",
@@ -575,7 +802,13 @@ export const schemas = {
           volumeUid: { type: 'string', minLength: 1, maxLength: 64 },
           node: { type: 'string', minLength: 1, maxLength: 253 },
           epoch: { type: 'integer', format: 'int64', minimum: 1 },
-          sizeBytes: { type: 'integer', format: 'int64', minimum: 1048576 },
+          sizeBytes: {
+            type: 'integer',
+            format: 'int64',
+            minimum: 1048576,
+            description: 'The size that the array is to have. Every in-sync replica has room for it.',
+            'x-kubernetes-validations': [{ rule: 'self >= oldSelf', message: 'sizeBytes only grows' }],
+          },
           legTimeout: { type: 'string', pattern: '^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$', maxLength: 32 },
           onControlPlaneLoss: {
             type: 'string',
@@ -590,6 +823,34 @@ export const schemas = {
             maxLength: 64,
           },
           raidDisks: { type: 'integer', format: 'int32', minimum: 1, maximum: 8 },
+          suspend: {
+            type: 'object',
+            description:
+              'The client is to let no write through for a moment, so that a snapshot can be taken of all replicas at once.',
+            required: ['request'],
+            properties: {
+              request: {
+                type: 'string',
+                minLength: 1,
+                maxLength: 128,
+                description: 'Names the request; it is answered once.',
+              },
+              release: {
+                type: 'string',
+                default: '',
+                maxLength: 128,
+                description:
+                  'The token of the standstill that may end - all copies of it that will ever count have been taken.',
+              },
+              copies: {
+                type: 'array',
+                description: 'Those copies (SnapshotReplica).',
+                maxItems: 8,
+                'x-kubernetes-list-type': 'set',
+                items: { type: 'string', maxLength: 253 },
+              },
+            },
+          },
           legs: {
             type: 'array',
             maxItems: 8,
@@ -626,6 +887,7 @@ export const schemas = {
           devicePath: { type: 'string' },
           epoch: { type: 'integer', format: 'int64', minimum: 0, description: 'The epoch under which the array runs.' },
           bootId: { type: 'string' },
+          sizeBytes: { type: 'integer', format: 'int64', minimum: 0, description: 'The size of the array that runs.' },
           arrayState: { type: 'string', description: "md's array_state." },
           legSummary: { type: 'string' },
           syncSummary: { type: 'string' },
@@ -678,6 +940,34 @@ export const schemas = {
                 },
                 message: { type: 'string', maxLength: 1024 },
               },
+            },
+          },
+          suspension: {
+            type: 'object',
+            description: 'The answer to spec.suspend.',
+            required: ['request', 'token', 'state'],
+            properties: {
+              request: { type: 'string', maxLength: 128 },
+              token: {
+                type: 'string',
+                maxLength: 128,
+                description: 'Names this one standstill; no other ever bears it.',
+              },
+              state: {
+                type: 'string',
+                enum: ['Suspended', 'Released', 'Broken'],
+                description:
+                  '`Suspended`: no write is under way, and none is let through. `Released`: it had lasted without a break until spec.suspend.release was read. `Broken`: it ended before that, or never was.',
+              },
+              replicas: {
+                type: 'array',
+                description: 'The replicas that held the same data during the standstill.',
+                maxItems: 8,
+                'x-kubernetes-list-type': 'set',
+                items: { type: 'string', maxLength: 253 },
+              },
+              heldMs: { type: 'integer', format: 'int64', minimum: 0, description: 'For how long writes waited.' },
+              message: { type: 'string', maxLength: 1024 },
             },
           },
           lastDrop: {
@@ -764,6 +1054,10 @@ export const schemas = {
             message: "adopt can't be changed",
           },
           {
+            rule: 'has(self.source) == has(oldSelf.source) && (!has(self.source) || self.source == oldSelf.source)',
+            message: "source can't be changed",
+          },
+          {
             rule: "oldSelf.state != 'Orphan' || self.state == 'Orphan'",
             message: 'an orphan never becomes active again',
           },
@@ -810,6 +1104,15 @@ export const schemas = {
             default: 1,
             description: "The history that the data on this replica belongs to, by the volume's record.",
           },
+          source: {
+            type: 'object',
+            description:
+              'The copy of a snapshot, in the same pool, that the replica begins with; without one it begins empty.',
+            required: ['copyUid'],
+            properties: {
+              copyUid: { type: 'string', minLength: 1, maxLength: 64, description: 'The UID of the SnapshotReplica.' },
+            },
+          },
           adopt: {
             type: 'object',
             description:
@@ -843,6 +1146,13 @@ export const schemas = {
             description: 'All I/O that reached the replica before this spec.drain is proved to have ended.',
           },
           bootId: { type: 'string', description: 'The boot in which this status was observed.' },
+          sizeBytes: {
+            type: 'integer',
+            format: 'int64',
+            minimum: 0,
+            description:
+              'The capacity that the logical volume has room for. It follows spec.sizeBytes once the volume has grown.',
+          },
           usedBytes: { type: 'integer', format: 'int64', minimum: 0 },
           disk: {
             type: 'object',
@@ -862,6 +1172,10 @@ export const schemas = {
                 description: 'The last epoch under which it was exported.',
               },
               host: { type: 'string', description: 'The host to which it was exported then.' },
+              blank: {
+                type: 'boolean',
+                description: 'There is no record in front of the data: no client has started the volume from it.',
+              },
               record: {
                 type: 'object',
                 description: "The volume's record as its last client left it in front of the data.",

@@ -112,6 +112,10 @@ export interface StorageNodeStatus {
      */
     host?: string;
     /**
+     * There is no record in front of the data: no client has started the volume from it.
+     */
+    blank?: boolean;
+    /**
      * The volume's record as its last client left it in front of the data.
      */
     record?: {

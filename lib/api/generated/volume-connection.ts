@@ -16,11 +16,33 @@ export interface VolumeConnectionSpec {
   volumeUid: string;
   node: string;
   epoch: number;
+  /**
+   * The size that the array is to have. Every in-sync replica has room for it.
+   */
   sizeBytes: number;
   legTimeout: string;
   onControlPlaneLoss: string;
   onSlowLeg: string;
   raidDisks: number;
+  /**
+   * The client is to let no write through for a moment, so that a snapshot can be taken of all replicas at once.
+   */
+  suspend?: {
+    /**
+     * Names the request; it is answered once.
+     */
+    request: string;
+    /**
+     * The token of the standstill that may end - all copies of it that will ever count have been taken.
+     */
+    release: string;
+    /**
+     * Those copies (SnapshotReplica).
+     *
+     * @maxItems 8
+     */
+    copies?: string[];
+  };
   /**
    * @maxItems 8
    */
@@ -48,6 +70,10 @@ export interface VolumeConnectionStatus {
    */
   epoch?: number;
   bootId?: string;
+  /**
+   * The size of the array that runs.
+   */
+  sizeBytes?: number;
   /**
    * md's array_state.
    */
@@ -81,6 +107,31 @@ export interface VolumeConnectionStatus {
     };
     message?: string;
   }[];
+  /**
+   * The answer to spec.suspend.
+   */
+  suspension?: {
+    request: string;
+    /**
+     * Names this one standstill; no other ever bears it.
+     */
+    token: string;
+    /**
+     * `Suspended`: no write is under way, and none is let through. `Released`: it had lasted without a break until spec.suspend.release was read. `Broken`: it ended before that, or never was.
+     */
+    state: 'Suspended' | 'Released' | 'Broken';
+    /**
+     * The replicas that held the same data during the standstill.
+     *
+     * @maxItems 8
+     */
+    replicas?: string[];
+    /**
+     * For how long writes waited.
+     */
+    heldMs?: number;
+    message?: string;
+  };
   /**
    * The last time a leg was dropped - the order proves that the record came before the acknowledgement.
    */

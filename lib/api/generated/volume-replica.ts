@@ -39,6 +39,15 @@ export interface VolumeReplicaSpec {
    */
   lineage: number;
   /**
+   * The copy of a snapshot, in the same pool, that the replica begins with; without one it begins empty.
+   */
+  source?: {
+    /**
+     * The UID of the SnapshotReplica.
+     */
+    copyUid: string;
+  };
+  /**
    * The replica takes over a logical volume that is on the node already, made for an object that is lost. It never makes an empty one. `holdfast recover` writes it.
    */
   adopt?: {
@@ -64,6 +73,10 @@ export interface VolumeReplicaStatus {
    * The boot in which this status was observed.
    */
   bootId?: string;
+  /**
+   * The capacity that the logical volume has room for. It follows spec.sizeBytes once the volume has grown.
+   */
+  sizeBytes?: number;
   usedBytes?: number;
   /**
    * What the disk itself knows. The record was looked at before the last export.
@@ -81,6 +94,10 @@ export interface VolumeReplicaStatus {
      * The host to which it was exported then.
      */
     host?: string;
+    /**
+     * There is no record in front of the data: no client has started the volume from it.
+     */
+    blank?: boolean;
     /**
      * The volume's record as its last client left it in front of the data.
      */
