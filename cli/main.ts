@@ -95,11 +95,24 @@ const commands: readonly Command[] = [
           placeholder: 'REPLICAS',
           description: 'replicas that are lost for good, with commas: what only they hold is given up',
         },
+        keep: {
+          type: 'string',
+          placeholder: 'REPLICA',
+          description: 'where the disks leave it open (HF602): the replica whose data is to be the volume',
+        },
+        'accept-data-loss': { type: 'boolean', description: 'with --keep and --apply: do it' },
       },
       positionals: [{ ...VOLUME, description: 'only this volume', required: false }],
     },
-    (context, { output, apply, without }, [volume]) =>
-      recover(context, { volume, apply, without: without?.split(',') ?? [], json: output === 'json' }),
+    (context, { output, apply, without, keep, 'accept-data-loss': acceptDataLoss }, [volume]) =>
+      recover(context, {
+        volume,
+        apply,
+        keep,
+        acceptDataLoss,
+        without: without?.split(',') ?? [],
+        json: output === 'json',
+      }),
   ),
 ];
 

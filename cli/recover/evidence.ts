@@ -25,7 +25,11 @@ export interface DiskCopy {
   readonly provisioning: 'Thin' | 'Thick';
   readonly lineage: number;
   readonly epoch: number;
+  /** The host that had it under that epoch; undefined: none, or not known. */
+  readonly host: string | undefined;
   readonly record: RecordStamp | undefined;
+  /** Its header has been read, and there is none: no client has ever started the volume from it. */
+  readonly blank: boolean;
   /** The object that it has; undefined for one that is to be taken over. */
   readonly object: VolumeReplica | undefined;
   /** UIDs by which its logical volume is known. */
@@ -38,6 +42,8 @@ export interface DiskVolume {
   readonly uid: string;
   readonly copies: readonly DiskCopy[];
 }
+
+type Disk = NonNullable<NonNullable<VolumeReplica['status']>['disk']>;
 
 /** Sorts what the storage nodes have told by volume. */
 export function diskVolumes({ replicas, nodes }: Evidence): DiskVolume[] {
@@ -53,15 +59,27 @@ export function diskVolumes({ replicas, nodes }: Evidence): DiskVolume[] {
     // Without a word from its agent nothing is known of its disk, unless it was made to take one over.
     const disk = status?.disk ?? (spec.adopt === undefined ? undefined : { lineage: spec.lineage, epoch: spec.epoch });
     if (disk === undefined) continue;
-    const { lineage, epoch, record }: typeof disk & { record?: RecordStamp } = disk;
+    const { lineage, epoch, host, record, blank = false }: Disk = disk;
     const { storageNode: node, pool, sizeBytes, provisioning } = spec;
     const uids = { replicaUid: metadata.uid ?? '', volumeUid: spec.volumeUid };
     const place = { name: metadata.name, node, pool, sizeBytes, provisioning };
-    add(spec.volumeUid, spec.volume, { ...place, lineage, epoch, record, object, uids });
+    add(spec.volumeUid, spec.volume, { ...place, lineage, epoch, host, record, blank, object, uids });
   }
   for (const node of nodes) {
     for (const each of node.status?.unknownReplicas ?? []) {
-      const { volume, replica, pool, sizeBytes, volumeUid, replicaUid, lineage, epoch, record } = each;
+      const {
+        volume,
+        replica,
+        pool,
+        sizeBytes,
+        volumeUid,
+        replicaUid,
+        lineage,
+        epoch,
+        host,
+        record,
+        blank = false,
+      } = each;
       // What says too little of itself can't be told apart from other things: it stays as it is.
       if (each.erased === true || !volume || !replica || !pool || sizeBytes === undefined) continue;
       const taken = replicas.find(({ spec }) => spec.adopt?.replicaUid === replicaUid);
@@ -71,7 +89,8 @@ export function diskVolumes({ replicas, nodes }: Evidence): DiskVolume[] {
       const place = { name: replica, node: node.metadata.name, pool, sizeBytes };
       const provisioning = each.provisioning ?? 'Thin';
       const uids = { replicaUid, volumeUid };
-      add(former ?? volumeUid, volume, { ...place, provisioning, lineage, epoch, record, object: undefined, uids });
+      const known = { lineage, epoch, host, record, blank };
+      add(former ?? volumeUid, volume, { ...place, provisioning, ...known, object: undefined, uids });
     }
   }
   return [...found]

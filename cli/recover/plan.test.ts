@@ -81,8 +81,8 @@ function node(name: string, ...unknownReplicas: Unknown[]): StorageNode {
   return { metadata: { name }, spec: {} as StorageNode['spec'], status: { unknownReplicas } };
 }
 
-function plan(evidence: Partial<Evidence>, without: readonly string[] = []): Outcome[] {
-  return planRecovery({ volumes: [], replicas: [], nodes: [], silent: [], ...evidence }, { without, now });
+function plan(evidence: Partial<Evidence>, without: readonly string[] = [], keep?: string): Outcome[] {
+  return planRecovery({ volumes: [], replicas: [], nodes: [], silent: [], ...evidence }, { without, keep, now });
 }
 
 describe('objects of an old backup', () => {
@@ -114,14 +114,29 @@ describe('objects of an old backup', () => {
   });
 
   // Found by the simulation: the restored API server had made an object of that name anew, and each try raised the epoch.
-  test('a replica whose name an empty one has got since is not taken over until that one is gone', () => {
+  // Found by the simulation: the restored API server had made an object of that name anew, and each try raised the epoch.
+  test('an empty object under the name of a replica on a disk makes room for it', () => {
     const known = { lineage: 1, epoch: 7, record: stamp(12, ['pg-r0', 'pg-r2']) };
     const made = replica('pg-r2', 's3', 3);
-    const replicas = [replica('pg-r0', 's1', 3, known), { ...made, metadata: { ...made.metadata, uid: 'another' } }];
+    const other = { ...made, metadata: { ...made.metadata, uid: 'another', resourceVersion: '77' } };
     const nodes = [node('s3', onDisk('pg-r2', known))];
-    expect(plan({ volumes: [old(['pg-r0'], 3, 4)], replicas, nodes })).toMatchObject([
-      { kind: 'refused', why: expect.stringContaining('there is a VolumeReplica pg-r2 that holds nothing') },
+    const evidence = (second: VolumeReplica): Partial<Evidence> => ({
+      volumes: [old(['pg-r0'], 3, 4)],
+      replicas: [replica('pg-r0', 's1', 3, known), second],
+      nodes,
+    });
+    expect(plan(evidence(other))).toMatchObject([
+      {
+        recovery: {
+          status: { inSync: ['pg-r0', 'pg-r2'] },
+          remove: [{ name: 'pg-r2', uid: 'another', resourceVersion: '77' }],
+          adopt: [{ name: 'pg-r2', spec: { adopt: { replicaUid: 'uid-pg-r2' } } }],
+        },
+      },
     ]);
+    // It may hold what was written.
+    const used = { ...other, status: { nqn: 'n' } };
+    expect(plan(evidence(used))).toMatchObject([{ why: expect.stringContaining('it has been exported') }]);
   });
 
   test('a replica that was made since is taken over', () => {
@@ -212,6 +227,118 @@ describe('objects that are lost', () => {
       node('s2', onDisk('pg-r1', { lineage: 1, epoch: 0 })),
     ];
     expect(plan({ nodes: blank })).toMatchObject([{ recovery: { status: { inSync: ['pg-r0', 'pg-r1'] } } }]);
+  });
+});
+
+describe('a volume that was handed out and never started', () => {
+  const blank = { lineage: 1, epoch: 1, blank: true };
+  const init = volume({
+    replicas: ['pg-r0', 'pg-r1'].map((name, at) => ({ name, storageNode: `s${at + 1}`, pool: 'p', role: 'Member' })),
+    nextReplica: 2,
+  });
+
+  // Found by the simulation: seeds 961114, 961668, 20002145.
+  test('is whole with all that there is, when no disk carries a record', () => {
+    const replicas = [replica('pg-r0', 's1', 0, blank), replica('pg-r1', 's2', 0, blank)];
+    expect(plan({ volumes: [init], replicas })).toMatchObject([
+      { recovery: { status: { inSync: ['pg-r0', 'pg-r1'], attachment: { epoch: 2 } } } },
+    ]);
+  });
+
+  test('waits while a header can not be read', () => {
+    const replicas = [replica('pg-r0', 's1', 0, blank), replica('pg-r1', 's2', 0, { lineage: 1, epoch: 1 })];
+    expect(plan({ volumes: [init], replicas })).toMatchObject([
+      { why: expect.stringContaining('no disk that can be seen carries its record') },
+    ]);
+  });
+
+  // Found by the simulation: seed 20000564. The other disk may carry a record.
+  test('waits for a replica that has not been told of yet', () => {
+    const replicas = [replica('pg-r0', 's1', 0), replica('pg-r1', 's2', 0, blank)];
+    const evidence = { volumes: [init], replicas };
+    expect(plan(evidence)).toMatchObject([{ why: expect.stringContaining('--without pg-r0') }]);
+    expect(plan(evidence, ['pg-r0'])).toMatchObject([{ recovery: { status: { inSync: ['pg-r1'] } } }]);
+  });
+
+  // Found by the simulation: seed 8001771.
+  test('an epoch that the disk knows under another host is raised', () => {
+    const handed = { lineage: 1, epoch: 3, host: 'c1' };
+    const replicas = [replica('pg-r0', 's1', 3, handed)];
+    expect(plan({ volumes: [old(['pg-r0'], 3, 4)], replicas })).toMatchObject([
+      { recovery: { status: { attachment: { epoch: 4 } }, raise: [{ name: 'pg-r0', epoch: 4 }] } },
+    ]);
+  });
+});
+
+describe('a person decides', () => {
+  // c1 went on without the API server and died; the volume was started from the other replica, and users wrote.
+  const apart: Partial<Evidence> = {
+    volumes: [old(['pg-r1'], 7, 3)],
+    replicas: [
+      replica('pg-r0', 's1', 7, { lineage: 1, epoch: 7, record: { ...stamp(6, ['pg-r0']), base: 2 } }),
+      replica('pg-r1', 's2', 7, { lineage: 1, epoch: 7, record: stamp(3, ['pg-r1']) }),
+    ],
+  };
+
+  test('which of two histories counts, and a lineage begins with it', () => {
+    expect(plan(apart)).toMatchObject([{ kind: 'refused', choices: ['pg-r0', 'pg-r1'] }]);
+    expect(plan(apart, [], 'pg-r1')).toMatchObject([
+      {
+        recovery: {
+          status: {
+            lineage: 2,
+            inSync: ['pg-r1'],
+            recordGeneration: 7,
+            attachment: { node: '', epoch: 8 },
+            outOfSync: { 'pg-r0': { bootId: null, nqn: null }, 'pg-r1': null },
+          },
+          raise: [
+            { name: 'pg-r0', lineage: 1, epoch: 8 },
+            { name: 'pg-r1', lineage: 2, epoch: 8 },
+          ],
+          lost: expect.arrayContaining([expect.stringContaining('pg-r0 on s1 knows lineage 1, epoch 7, record 6')]),
+        },
+      },
+    ]);
+  });
+
+  test('not where nothing has to be given up, nor for what never was in sync', () => {
+    const whole = { ...apart, replicas: apart.replicas?.slice(1) ?? [], volumes: [old(['pg-r1'], 6, 2)] };
+    expect(plan(whole, [], 'pg-r1')).toMatchObject([{ why: expect.stringContaining('nothing has to be given up') }]);
+    const third = replica('pg-r2', 's3', 7, { lineage: 1, epoch: 7, blank: true });
+    const evidence = { ...apart, replicas: [...(apart.replicas ?? []), third] };
+    expect(plan(evidence, [], 'pg-r2')).toMatchObject([
+      {
+        kind: 'refused',
+        why: expect.stringContaining('is not known to have been in sync'),
+        choices: ['pg-r0', 'pg-r1'],
+      },
+    ]);
+    expect(plan(evidence, [], 'pg-r9')).toMatchObject([{ why: expect.stringContaining('is on no disk') }]);
+  });
+
+  test('which of two replicas of one name is it; the other keeps the name that it has', () => {
+    const volumes = [old(['pg-r0'], 3, 4)];
+    const replicas = [replica('pg-r0', 's1', 3, { lineage: 1, epoch: 3, record: stamp(4, ['pg-r0'], 3) })];
+    const nodes = [
+      node('s2', onDisk('pg-r0', { lineage: 1, epoch: 7, record: stamp(12, ['pg-r0']) }, { replicaUid: 'b' })),
+    ];
+    const evidence = { volumes, replicas, nodes };
+    expect(plan(evidence)).toMatchObject([{ kind: 'refused', choices: ['pg-r0@s1', 'pg-r0@s2'] }]);
+    expect(plan(evidence, [], 'pg-r0')).toMatchObject([{ why: expect.stringContaining('two replicas have the name') }]);
+    expect(plan(evidence, [], 'pg-r0@s1')).toMatchObject([
+      { recovery: { status: { inSync: ['pg-r0'], lineage: 2 }, adopt: [], remove: [] } },
+    ]);
+    expect(plan(evidence, [], 'pg-r0@s2')).toMatchObject([
+      {
+        recovery: {
+          status: { inSync: ['pg-r2'], lineage: 2, nextReplica: 3 },
+          adopt: [{ name: 'pg-r2', spec: { storageNode: 's2', adopt: { replicaUid: 'b' } } }],
+          raise: [{ name: 'pg-r0', lineage: 1 }],
+          remove: [],
+        },
+      },
+    ]);
   });
 });
 

@@ -1,47 +1,26 @@
 import {
   describeStamp,
-  formatBytes,
   RECOVERING_ANNOTATION,
   standingOf,
   type RecordStamp,
   type ReplicatedVolume,
-  type ReplicatedVolumeStatus,
-  type VolumeReplicaSpec,
 } from '../../lib/api/index.ts';
+import { build, heights, inTheWay, type VolumeRecovery } from './build.ts';
 import { diskVolumes, latest, recordOfApi, type DiskCopy, type DiskVolume, type Evidence } from './evidence.ts';
-
-/** What is to be written for one volume, in this order; a run that breaks off is begun anew and comes to the same end. */
-export interface VolumeRecovery {
-  readonly volume: string;
-  /** Undefined: the object is there. */
-  readonly create:
-    { readonly spec: Pick<ReplicatedVolume['spec'], 'capacityBytes' | 'replicas' | 'provisioning'> } | undefined;
-  readonly status: Pick<
-    ReplicatedVolumeStatus,
-    'attachment' | 'inSync' | 'recordGeneration' | 'lineage' | 'replicas' | 'nextReplica'
-  > & { readonly outOfSync: Readonly<Record<string, object | null>> };
-  /** Replicas that get an object, which takes their logical volume over. The volume's UID is put in when it is known. */
-  readonly adopt: readonly { readonly name: string; readonly spec: Omit<VolumeReplicaSpec, 'volumeUid'> }[];
-  /** Objects that are raised to the new epoch, with nobody let in. */
-  readonly raise: readonly {
-    readonly name: string;
-    readonly uid: string;
-    readonly epoch: number;
-    readonly lineage: number;
-  }[];
-  readonly why: string;
-  readonly warnings: readonly string[];
-}
+import { choiceName, choices, keepOne } from './keep.ts';
 
 export type Outcome =
   | { readonly kind: 'recover'; readonly recovery: VolumeRecovery }
-  | { readonly kind: 'refused'; readonly volume: string; readonly why: string };
+  /** `choices`: the replicas for which a person may decide, and lose what they lack. */
+  | { readonly kind: 'refused'; readonly volume: string; readonly why: string; readonly choices: readonly string[] };
 
 export interface RecoverOptions {
   /** Only this volume. */
   readonly volume?: string | undefined;
   /** Replicas that a person knows to be lost for good. */
   readonly without: readonly string[];
+  /** The replica that a person decides for, `NAME` or `NAME@NODE`, where the disks leave the choice open. */
+  readonly keep?: string | undefined;
   readonly now: Date;
 }
 
@@ -56,23 +35,34 @@ export function planRecovery(evidence: Evidence, options: RecoverOptions): Outco
 }
 
 function recoverVolume(evidence: Evidence, disks: DiskVolume, options: RecoverOptions): Outcome | undefined {
-  const refused = (why: string): Outcome => ({ kind: 'refused', volume: disks.name, why });
+  const refused = (why: string, named: readonly string[] = []): Outcome => ({
+    kind: 'refused',
+    volume: disks.name,
+    why,
+    choices: named,
+  });
   const object = evidence.volumes.find(({ metadata }) => metadata.name === disks.name);
   // A volume that an earlier run has begun to build has a UID that the disks don't know yet.
   const isBegun = object?.metadata.annotations?.[RECOVERING_ANNOTATION] !== undefined;
   const mine = object?.metadata.uid === disks.uid || isBegun ? object : undefined;
   const api = recordOfApi(mine);
+  const { now, keep } = options;
+  const resourceVersion = object?.metadata.resourceVersion;
+  const undecided = (why: string): Outcome => {
+    const names = choices({ disks, mine }).map((copy) => choiceName(copy, disks));
+    if (keep === undefined || names.length === 0) return refused(why, names);
+    const kept = keepOne({ evidence, disks, mine, resourceVersion, api, now }, keep);
+    return typeof kept === 'string' ? refused(kept, names) : { kind: 'recover', recovery: kept };
+  };
   const records = disks.copies.flatMap(({ record }) => record ?? []);
-  const best = latest([...records, ...(api === undefined ? [] : [api])]) ?? untouched(disks);
-  const epochs = [...disks.copies.map(({ epoch }) => epoch), ...records.map(({ epoch }) => epoch)];
-  const maxEpoch = Math.max(...epochs, api?.epoch ?? 0, ...disks.copies.map((copy) => copy.object?.spec.epoch ?? 0));
+  const known = [...records, ...(api === undefined ? [] : [api])];
+  const untold = known.length > 0 ? [] : untoldOf(evidence, disks, mine, options.without);
+  const best = latest(known) ?? untouched(disks);
   const unknown = disks.copies.filter((copy) => copy.object === undefined);
   const isBehind =
     api === undefined ||
     records.some((record) => ['ahead', 'diverged'].includes(standingOf(record, api))) ||
-    disks.copies.some(
-      ({ object: each, epoch, lineage }) => each && (epoch > each.spec.epoch || lineage > each.spec.lineage),
-    );
+    disks.copies.some(knowsBetter);
   // Copies that the last record does not count on are no reason to touch a volume.
   if (!isBehind && !unknown.some(({ name }) => best?.inSync.includes(name) === true)) return undefined;
   if (mine === undefined && object !== undefined && recordOfApi(object) !== undefined) {
@@ -90,31 +80,29 @@ function recoverVolume(evidence: Evidence, disks: DiskVolume, options: RecoverOp
       'it was in use, and no disk that can be seen carries its record; bring the other storage nodes back',
     );
   }
+  if (untold.length > 0) {
+    const names = untold.join(', ');
+    return refused(
+      `${names} has not been told of by its storage node, and may hold what was written: bring it back, or say that it is lost for good: --without ${names}`,
+    );
+  }
   const doubled = disks.copies.filter((a) => disks.copies.some((b) => a !== b && a.name === b.name));
   if (doubled.length > 0) {
-    return refused(
+    return undecided(
       `two replicas have the same name: ${doubled.map(({ name, node }) => `${name} on ${node}`).join(', ')}`,
     );
   }
-  // Made anew by an API server that had forgotten the first: it can't take over what is on the disk under its own name.
-  const taken = disks.copies.filter(
-    ({ name, object: own, uids }) =>
-      own === undefined &&
-      evidence.replicas.some(
-        ({ metadata, spec }) => metadata.name === name && spec.adopt?.replicaUid !== uids.replicaUid,
-      ),
-  );
-  if (taken.length > 0) {
-    const names = taken.map(({ name }) => name).join(', ');
-    return refused(
-      `there is a VolumeReplica ${names} that holds nothing, in the place of the one on the disk. Remove the object and try again: kubectl delete volumereplica ${names} --wait=false, then kubectl patch volumereplica ${names} --type merge -p '{"metadata":{"finalizers":null}}'`,
-    );
+  // Made anew by an API server that had forgotten the first. One that holds nothing goes.
+  const taken = inTheWay(evidence, disks.copies).find(({ status }) => status?.nqn !== undefined);
+  if (taken !== undefined) {
+    const { name } = taken.metadata;
+    return refused(`there is a VolumeReplica ${name} in the place of the one on the disk, and it has been exported`);
   }
-  const rivals = [...records, ...(api === undefined ? [] : [api])].filter(
+  const rivals = known.filter(
     (stamp) => standingOf(stamp, best) === 'diverged' || standingOf(best, stamp) === 'diverged',
   );
   if (rivals[0] !== undefined) {
-    return refused(`two histories contradict each other: ${describeStamp(best)}, and ${describeStamp(rivals[0])}`);
+    return undecided(`two histories contradict each other: ${describeStamp(best)}, and ${describeStamp(rivals[0])}`);
   }
   const unseen = best.inSync.filter((name) => !disks.copies.some((copy) => copy.name === name));
   const unexplained = unseen.filter((name) => !options.without.includes(name));
@@ -125,113 +113,44 @@ function recoverVolume(evidence: Evidence, disks: DiskVolume, options: RecoverOp
     );
   }
   const inSync = best.inSync.filter((name) => !unseen.includes(name));
-  if (inSync.length === 0) return refused('no replica of the last in-sync set is left');
-  const recovery = build({ evidence, disks, mine, best, inSync, epoch: maxEpoch + 1, now: options.now });
-  return { kind: 'recover', recovery };
+  if (inSync.length === 0) return undecided('no replica of the last in-sync set is left');
+  if (keep !== undefined) {
+    return refused(`nothing has to be given up: recover it without --keep, from ${inSync.join(', ')}`);
+  }
+  const epoch = heights(disks, api).epoch + 1;
+  const why = `the disks know ${describeStamp(best)}`;
+  const findings = { evidence, disks, mine, resourceVersion, best, inSync, epoch, now, why, lost: [] };
+  return { kind: 'recover', recovery: build(findings) };
 }
 
-/** A volume that was never handed out: its replicas are empty, and so alike. */
+/** An epoch and its host are one decision: the same epoch for another host is as wrong as an earlier one. */
+function knowsBetter({ object, epoch, host, lineage }: DiskCopy): boolean {
+  if (object === undefined) return false;
+  const { spec } = object;
+  if (epoch > spec.epoch || lineage > spec.lineage) return true;
+  return epoch === spec.epoch && host !== undefined && host !== spec.hostNqn;
+}
+
+/**
+ * A volume that nobody has ever started, though it may have been handed out: a client writes a header before anything else. Its replicas
+ * are empty, and so alike.
+ */
 function untouched({ copies }: DiskVolume): RecordStamp | undefined {
-  if (copies.some(({ epoch, lineage }) => epoch > 0 || lineage > 1)) return undefined;
+  if (!copies.every(({ epoch, lineage, blank }) => lineage === 1 && (epoch === 0 || blank))) return undefined;
   return { lineage: 1, epoch: 0, generation: 1, inSync: copies.map(({ name }) => name) };
 }
 
-interface Findings {
-  readonly evidence: Evidence;
-  readonly disks: DiskVolume;
-  readonly mine: ReplicatedVolume | undefined;
-  readonly best: RecordStamp;
-  readonly inSync: readonly string[];
-  readonly epoch: number;
-  readonly now: Date;
-}
-
-function build({ evidence, disks, mine, best, inSync, epoch, now }: Findings): VolumeRecovery {
-  const { copies } = disks;
-  const before = mine?.status ?? {};
-  const stale = (before.replicas ?? []).filter(({ name }) => !copies.some((copy) => copy.name === name));
-  const at = now.toISOString();
-  const replicas = [
-    ...stale,
-    ...copies.map((copy) => ({
-      name: copy.name,
-      storageNode: copy.node,
-      pool: copy.pool,
-      role: before.replicas?.find(({ name }) => name === copy.name)?.role ?? ('Member' as const),
-    })),
-  ].map((entry) => (inSync.includes(entry.name) ? { ...entry, role: 'Member' as const } : entry));
-  const others = replicas.filter(({ name }) => !inSync.includes(name)).map(({ name }) => name);
-  const left = { epoch, at, reason: 'it was not in sync when the volume was recovered', bootId: null, nqn: null };
-  const ordinals = replicas.map(({ name }) => Number(/-r(\d+)$/.exec(name)?.[1] ?? -1));
-  const capacityBytes = Math.max(...copies.map(({ sizeBytes }) => sizeBytes));
-  const provisioning = copies.every((copy) => copy.provisioning === 'Thick') ? 'Thick' : 'Thin';
-  return {
-    volume: disks.name,
-    create:
-      mine === undefined
-        ? { spec: { capacityBytes, replicas: Math.min(8, Math.max(1, copies.length)), provisioning } }
-        : undefined,
-    status: {
-      attachment: { node: '', hostNqn: '', epoch, clean: false },
-      inSync: [...inSync].sort(),
-      recordGeneration: Math.max(best.generation, before.recordGeneration ?? 0) + 1,
-      lineage: best.lineage,
-      replicas,
-      nextReplica: Math.max(before.nextReplica ?? 0, ...ordinals.map((ordinal) => ordinal + 1)),
-      outOfSync: {
-        ...Object.fromEntries(inSync.map((name) => [name, null])),
-        ...Object.fromEntries(others.map((name) => [name, left])),
-      },
-    },
-    adopt: copies.flatMap((copy) =>
-      copy.object === undefined ? [{ name: copy.name, spec: adoption(copy, disks.name, epoch, best, inSync) }] : [],
-    ),
-    raise: copies.flatMap(({ name, object, lineage }) =>
-      object === undefined
-        ? []
-        : [
-            {
-              name,
-              uid: object.metadata.uid ?? '',
-              epoch,
-              lineage: inSync.includes(name) ? best.lineage : Math.max(lineage, object.spec.lineage),
-            },
-          ],
-    ),
-    why: `the disks know ${describeStamp(best)}`,
-    warnings: [
-      ...(mine === undefined
-        ? [
-            `its placement, healing and stall policies are not on the disks: set them on the new object (${formatBytes(capacityBytes)})`,
-          ]
-        : []),
-      ...(evidence.silent.length > 0
-        ? [
-            `not heard of: storage node ${evidence.silent.join(', ')}; a replica there that knows a later record would be rolled back`,
-          ]
-        : []),
-    ],
-  };
-}
-
-function adoption(
-  copy: DiskCopy,
-  volume: string,
-  epoch: number,
-  best: RecordStamp,
-  inSync: readonly string[],
-): Omit<VolumeReplicaSpec, 'volumeUid'> {
-  return {
-    volume,
-    storageNode: copy.node,
-    pool: copy.pool,
-    sizeBytes: copy.sizeBytes,
-    provisioning: copy.provisioning,
-    state: 'Active',
-    hostNqn: '',
-    epoch,
-    drain: 0,
-    lineage: inSync.includes(copy.name) ? best.lineage : copy.lineage,
-    adopt: copy.uids,
-  };
+/** Replicas of the volume of whose disks nothing is known. */
+function untoldOf(
+  { replicas }: Evidence,
+  { uid, copies }: DiskVolume,
+  mine: ReplicatedVolume | undefined,
+  without: readonly string[],
+): string[] {
+  const objects = replicas.filter(({ spec }) => spec.volumeUid === uid && spec.state === 'Active');
+  const named = [
+    ...(mine?.status?.replicas ?? []).map(({ name }) => name),
+    ...objects.map(({ metadata }) => metadata.name),
+  ];
+  return [...new Set(named)].filter((name) => !without.includes(name) && !copies.some((copy) => copy.name === name));
 }

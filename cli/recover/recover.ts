@@ -1,5 +1,6 @@
 import {
   API_GROUP_VERSION,
+  HoldfastError,
   OPERATOR_FINALIZER,
   RECOVERING_ANNOTATION,
   STORAGE_AGENT_FINALIZER,
@@ -10,11 +11,15 @@ import {
 } from '../../lib/api/index.ts';
 import type { Context } from '../context.ts';
 import type { Evidence } from './evidence.ts';
-import { planRecovery, type Outcome, type VolumeRecovery } from './plan.ts';
+import type { VolumeRecovery } from './build.ts';
+import { planRecovery, type Outcome } from './plan.ts';
 
 export interface RecoverCommand {
   readonly volume: string | undefined;
   readonly without: readonly string[];
+  /** The replica that a person decides for. */
+  readonly keep?: string | undefined;
+  readonly acceptDataLoss?: boolean;
   readonly apply: boolean;
   readonly json: boolean;
 }
@@ -22,14 +27,26 @@ export interface RecoverCommand {
 /** A storage agent that was not heard of for as long may be away; clocks of machines differ by less than that. */
 const SILENT_MS = 60_000;
 
-/** Reads what the storage nodes tell, says what has to be written, and with `apply` writes it. Gives the exit code. */
+/**
+ * Reads what the storage nodes tell, says what has to be written, and with `apply` writes it. Gives the exit code.
+ * @throws HoldfastError HF004 for a decision that names no volume, HF601 when what is lost by it was not accepted
+ */
 export async function recover(context: Context, command: RecoverCommand): Promise<number> {
+  const { volume, without, keep } = command;
+  if (keep !== undefined && volume === undefined) {
+    throw new HoldfastError('HF004', '--keep decides for one volume: name it', { field: '--keep' });
+  }
   const evidence = await gather(context);
-  const { volume, without } = command;
-  const outcomes = planRecovery(evidence, { volume, without, now: new Date(context.nowMs()) });
+  const outcomes = planRecovery(evidence, { volume, without, keep, now: new Date(context.nowMs()) });
   if (command.json) context.out(`${JSON.stringify(outcomes, null, 2)}\n`);
   else context.out(describe(context, outcomes, evidence, command.apply));
   if (command.apply) {
+    const isLoss = outcomes.some((each) => each.kind === 'recover' && each.recovery.lost.length > 0);
+    if (isLoss && command.acceptDataLoss !== true) {
+      throw new HoldfastError('HF601', 'nothing was done; repeat it with --accept-data-loss', {
+        field: '--accept-data-loss',
+      });
+    }
     for (const outcome of outcomes) {
       if (outcome.kind !== 'recover') continue;
       await carryOut(context, outcome.recovery);
@@ -54,14 +71,19 @@ async function gather({ volumes, replicas, storageNodes, leases, nowMs }: Contex
 function describe({ paint }: Context, outcomes: readonly Outcome[], evidence: Evidence, apply: boolean): string {
   const lines = outcomes.flatMap((outcome) => {
     if (outcome.kind === 'refused') {
-      return [`${paint(outcome.volume, 'red')}: HF602: ${outcome.why}`];
+      const decide = outcome.choices.map(
+        (choice) => `  or decide for one, and lose what it lacks: holdfast recover ${outcome.volume} --keep ${choice}`,
+      );
+      return [`${paint(outcome.volume, 'red')}: HF602: ${outcome.why}`, ...decide];
     }
-    const { volume, create, status, adopt, raise, why, warnings } = outcome.recovery;
+    const { volume, create, status, remove, adopt, raise, why, lost, warnings } = outcome.recovery;
     const { inSync = [], attachment, lineage, recordGeneration } = status;
     return [
       `${paint(volume, 'yellow')}: ${why}`,
       ...(create === undefined ? [] : [`  create ReplicatedVolume ${volume}: ${JSON.stringify(create.spec)}`]),
       `  record: in sync ${inSync.join(', ')}; lineage ${lineage}, epoch ${attachment?.epoch}, record ${recordGeneration}; attached to nobody`,
+      ...lost.map((line) => paint(`  lost: ${line}`, 'red')),
+      ...remove.map(({ name }) => `  delete VolumeReplica ${name}: it was made anew, and holds nothing`),
       ...adopt.map(
         ({ name, spec }) =>
           `  create VolumeReplica ${name}: takes over hf-${spec.adopt?.replicaUid} on ${spec.storageNode}`,
@@ -91,6 +113,7 @@ async function carryOut(context: Context, recovery: VolumeRecovery): Promise<voi
   for (const { name: replica, uid: replicaUid, epoch, lineage } of recovery.raise) {
     await context.replicas.patch(replica, { metadata: { uid: replicaUid }, spec: { epoch, hostNqn: '', lineage } });
   }
+  for (const each of recovery.remove) await removeEmpty(context, each);
   for (const { name: replica, spec } of recovery.adopt) {
     const object: VolumeReplica = {
       apiVersion: API_GROUP_VERSION,
@@ -103,14 +126,21 @@ async function carryOut(context: Context, recovery: VolumeRecovery): Promise<voi
   await letGo(context, written);
 }
 
-/** The volume, made if need be, with the mark that keeps the operator away. */
-async function held({ volumes }: Context, { volume: name, create }: VolumeRecovery): Promise<ReplicatedVolume> {
+/** An object that holds nothing goes as it is: if its storage agent has made something of it meanwhile, the API server refuses. */
+async function removeEmpty({ replicas }: Context, { name, uid, resourceVersion }: Removal): Promise<void> {
+  const open = await replicas.patch(name, { metadata: { uid, resourceVersion, finalizers: null } });
+  // One that was being deleted has gone with its last finalizer.
+  if (open.metadata.deletionTimestamp !== undefined) return;
+  await replicas.delete(name, { uid, resourceVersion: open.metadata.resourceVersion ?? '' });
+}
+
+type Removal = VolumeRecovery['remove'][number];
+
+/** The volume as it was when this was decided, made if need be, with the mark that keeps the operator away. */
+async function held({ volumes }: Context, recovery: VolumeRecovery): Promise<ReplicatedVolume> {
+  const { volume: name, create, resourceVersion } = recovery;
   const annotations = { [RECOVERING_ANNOTATION]: 'holdfast recover is writing its record' };
-  const found = await volumes.get(name);
-  if (found !== undefined) {
-    const { uid, resourceVersion } = found.metadata;
-    return await volumes.patch(name, { metadata: { uid, resourceVersion, annotations } });
-  }
+  if (resourceVersion !== undefined) return await volumes.patch(name, { metadata: { resourceVersion, annotations } });
   const object = {
     apiVersion: API_GROUP_VERSION,
     kind: 'ReplicatedVolume',

@@ -4,7 +4,7 @@ import type { LvmVolume } from '../../lib/host/lvm.ts';
 import { describeError } from '../../lib/log.ts';
 import type { Ports } from '../ports.ts';
 import { identityOf, isReplicaVolume } from '../replica/identity.ts';
-import { recordOf } from '../replica/status.ts';
+import { headerStatus } from '../replica/status.ts';
 
 export type UnknownReplica = NonNullable<StorageNodeStatus['unknownReplicas']>[number];
 
@@ -57,7 +57,8 @@ export function createUnknownFinder(ports: Ports): FindUnknown {
       const pool = node.spec.pools.find((each) => (each.volumeGroup ?? volumeGroupName(each.name)) === volume.group);
       const decoded = identity.erased ? undefined : await headerOf(volume);
       const header = decoded?.state === 'record' ? decoded.header : undefined;
-      const record = decoded === undefined ? undefined : recordOf(decoded);
+      const { record, blank }: Partial<ReturnType<typeof headerStatus>> =
+        decoded === undefined ? {} : headerStatus(decoded);
       described.push(
         defined({
           logicalVolume: `${volume.group}/${volume.name}`,
@@ -72,6 +73,7 @@ export function createUnknownFinder(ports: Ports): FindUnknown {
           lineage: identity.lineage,
           epoch: identity.epoch,
           host: identity.host,
+          blank,
           record,
         }),
       );

@@ -1,9 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
-import { setCondition, type Condition, type VolumeReplicaStatus } from '../../lib/api/index.ts';
+import { legSizeBytes, setCondition, type Condition, type VolumeReplicaStatus } from '../../lib/api/index.ts';
 import type { DecodedLeg } from '../../lib/host/leg-header.ts';
 import { identityOf } from './identity.ts';
 import type { StatusIntent } from './plan.ts';
-import type { ReplicaWorld } from './world.ts';
+import { allocatedBytes, type ReplicaWorld } from './world.ts';
 
 const MIB = 1024 * 1024;
 /** The API takes this many characters. */
@@ -43,6 +43,7 @@ export function nextStatus(
     phase: intent.phase,
     message: messageOf(intent),
     ...(used === undefined ? {} : { usedBytes: used }),
+    ...sizeStatus(world),
     ...diskStatus(world, kept),
     conditions: consistent(world, intent, kept.conditions, now),
   };
@@ -59,18 +60,38 @@ export function nextStatus(
   };
 }
 
+/** The capacity that there is room for: what was asked for, once the volume has it, and, when it is thick, all of its blocks. */
+function sizeStatus({ volume, replica }: ReplicaWorld): Pick<VolumeReplicaStatus, 'sizeBytes'> {
+  if (volume === undefined || volume.sizeBytes < legSizeBytes(replica.sizeBytes)) return {};
+  const isWhole = replica.provisioning === 'Thin' || allocatedBytes(volume.tags) >= volume.sizeBytes;
+  return isWhole ? { sizeBytes: replica.sizeBytes } : {};
+}
+
 /** What the disk knows. The record in front of the data is kept from the last look at it. */
 function diskStatus({ volume, leg }: ReplicaWorld, kept: VolumeReplicaStatus): Pick<VolumeReplicaStatus, 'disk'> {
   if (volume === undefined) return {};
   const { lineage, epoch, host } = identityOf(volume.tags);
-  const record = leg === undefined ? kept.disk?.record : recordOf(leg.decoded);
+  const { record, blank } = leg === undefined ? (kept.disk ?? {}) : headerStatus(leg.decoded);
   return {
-    disk: { lineage, epoch, ...(host === undefined ? {} : { host }), ...(record === undefined ? {} : { record }) },
+    disk: {
+      lineage,
+      epoch,
+      ...(host === undefined ? {} : { host }),
+      ...(blank === undefined ? {} : { blank }),
+      ...(record === undefined ? {} : { record }),
+    },
   };
 }
 
+/** What has been read in front of the data; nothing for what can't be made sense of. */
+export function headerStatus(decoded: DecodedLeg): { readonly record?: RecordStatus; readonly blank?: true } {
+  if (decoded.state === 'blank') return { blank: true };
+  const record = recordOf(decoded);
+  return record === undefined ? {} : { record };
+}
+
 /** The record that a leg carries, as the API tells it. */
-export function recordOf(decoded: DecodedLeg): RecordStatus | undefined {
+function recordOf(decoded: DecodedLeg): RecordStatus | undefined {
   if (decoded.state !== 'record') return undefined;
   const { lineage, epoch, generation, base, inSync } = decoded.header;
   return { lineage, epoch, generation, ...(base === undefined ? {} : { base }), inSync: [...inSync] };
@@ -100,7 +121,7 @@ export function isWorthWriting(
   after: VolumeReplicaStatus,
   sinceUsageMs: number,
 ): boolean {
-  const keys = ['phase', 'message', 'nqn', 'address', 'port', 'fencedEpoch', 'drained', 'bootId'] as const;
+  const keys = ['phase', 'message', 'sizeBytes', 'nqn', 'address', 'port', 'fencedEpoch', 'drained', 'bootId'] as const;
   if (keys.some((key) => before?.[key] !== after[key])) return true;
   if (!isDeepStrictEqual(before?.disk, after.disk)) return true;
   if (!isDeepStrictEqual(before?.conditions ?? [], after.conditions)) return true;
