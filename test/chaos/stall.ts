@@ -171,7 +171,7 @@ async function measureAll(bench: Bench, cases: readonly Case[], options: FigureO
     }
   }
   const { workload } = bench;
-  const findings = await judge(workload.volume, await workload.history(await workload.rest()));
+  const findings = judge(workload.volume, await workload.history(await workload.rest()));
   for (const { what, text } of findings) say(`WRONG: ${what}: ${text}`);
   return findings.length;
 }
