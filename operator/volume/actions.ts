@@ -9,10 +9,20 @@ export interface PlannedEvent {
 }
 
 /** The part of a connection that follows the volume while it is attached. */
-export type FollowedSpec = Pick<ConnectionSpec, 'legs' | 'legTimeout' | 'onControlPlaneLoss' | 'onSlowLeg' | 'epoch'>;
+export type FollowedSpec = Pick<
+  ConnectionSpec,
+  'sizeBytes' | 'legs' | 'legTimeout' | 'onControlPlaneLoss' | 'onSlowLeg' | 'epoch'
+>;
 
-export function followedOf({ legs, legTimeout, onControlPlaneLoss, onSlowLeg, epoch }: ConnectionSpec): FollowedSpec {
-  return { legs, legTimeout, onControlPlaneLoss, onSlowLeg, epoch };
+export function followedOf({
+  sizeBytes,
+  legs,
+  legTimeout,
+  onControlPlaneLoss,
+  onSlowLeg,
+  epoch,
+}: ConnectionSpec): FollowedSpec {
+  return { sizeBytes, legs, legTimeout, onControlPlaneLoss, onSlowLeg, epoch };
 }
 
 /** An effect outside the volume's own status. Each may be repeated without harm. */
@@ -30,6 +40,8 @@ export type Action =
     }
   /** The client asks that all I/O on the replica that came before be proved to have ended. */
   | { readonly kind: 'setDrain'; readonly name: string; readonly uid: string; readonly drain: number }
+  /** The replica is to have room for so much of the volume. */
+  | { readonly kind: 'setSize'; readonly name: string; readonly uid: string; readonly sizeBytes: number }
   /** The replica's data is of this lineage, by the record. */
   | { readonly kind: 'setLineage'; readonly name: string; readonly uid: string; readonly lineage: number }
   | { readonly kind: 'orphanReplica'; readonly name: string; readonly uid: string; readonly why: string }
@@ -144,6 +156,8 @@ export function actionEvent(action: Action): PlannedEvent | undefined {
         reason: 'Draining',
         message: `${action.name} is to prove that its I/O from before drain ${action.drain} has ended`,
       };
+    case 'setSize':
+      return { type: 'Normal', reason: 'Expanding', message: `${action.name} is to grow to ${action.sizeBytes} bytes` };
     case 'setLineage':
       return {
         type: 'Normal',

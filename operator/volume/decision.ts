@@ -4,7 +4,17 @@ import type { Facts } from './facts.ts';
 /** Why something does not go on, or what it waits for. The report to people is made of these. */
 export interface Note {
   readonly topic:
-    'place' | 'create' | 'attach' | 'detach' | 'heal' | 'delete' | 'connection' | 'replicas' | 'conflict' | 'force';
+    | 'place'
+    | 'create'
+    | 'attach'
+    | 'detach'
+    | 'heal'
+    | 'delete'
+    | 'connection'
+    | 'replicas'
+    | 'conflict'
+    | 'force'
+    | 'expand';
   /** CamelCase; becomes a condition's reason. */
   readonly reason: string;
   readonly message: string;

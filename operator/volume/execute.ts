@@ -125,6 +125,8 @@ function isDone(action: Action, fresh: Fresh): boolean {
     }
     case 'setDrain':
       return (replica(action.uid)?.spec.drain ?? 0) >= action.drain;
+    case 'setSize':
+      return (replica(action.uid)?.spec.sizeBytes ?? 0) >= action.sizeBytes;
     case 'setLineage':
       return (replica(action.uid)?.spec.lineage ?? 0) >= action.lineage;
     case 'orphanReplica':
@@ -181,6 +183,12 @@ async function perform(action: Action, fresh: Fresh, stores: Stores): Promise<Re
       return undefined;
     case 'setDrain':
       await stores.replicas.patch(action.name, { metadata: { uid: action.uid }, spec: { drain: action.drain } });
+      return undefined;
+    case 'setSize':
+      await stores.replicas.patch(action.name, {
+        metadata: { uid: action.uid },
+        spec: { sizeBytes: action.sizeBytes },
+      });
       return undefined;
     case 'setLineage':
       await stores.replicas.patch(action.name, { metadata: { uid: action.uid }, spec: { lineage: action.lineage } });

@@ -199,6 +199,11 @@ export function activeObject(replica: Replica): VolumeReplica | undefined {
   return replica.object?.spec.state === 'Active' ? replica.object : undefined;
 }
 
+/** The capacity that a replica is known to have room for. One whose agent says nothing about that has never grown. */
+export function heldBytes({ spec, status }: VolumeReplica): number {
+  return status?.sizeBytes ?? spec.sizeBytes;
+}
+
 /** A member that someone deleted, or whose object is gone with its data: it can't be kept for ever. */
 export function isDoomed(replica: Replica): boolean {
   const { object, hasHistory } = replica;

@@ -3,7 +3,7 @@
  * caches, which may be old, and it may be wrong; this file trusts neither and repeats none of its reasoning.
  */
 import { OPERATOR_FINALIZER, hostNqn } from '../../lib/api/names.ts';
-import { conflictOf } from './facts.ts';
+import { conflictOf, heldBytes } from './facts.ts';
 import type { Action, RecordChange } from './actions.ts';
 import { sameJson } from './merge-patch.ts';
 import type { ConnectionSpec, ReplicatedVolume, VolumeConnection, VolumeReplica, VolumeStatus } from './model.ts';
@@ -205,6 +205,14 @@ export function objectToAction(action: Action, fresh: Fresh): Objection {
         [action.drain <= asked, 'the client that has the volume has not asked for it'],
       );
     }
+    case 'setSize': {
+      const replica = fresh.replicas.find(({ metadata }) => metadata.uid === action.uid);
+      return firstOf(
+        [replica !== undefined && isOwn(replica, volume), 'the replica is gone'],
+        [action.sizeBytes > (replica?.spec.sizeBytes ?? 0), 'a replica never gets smaller'],
+        [action.sizeBytes <= volume.spec.capacityBytes, 'the volume is not to be that large'],
+      );
+    }
     case 'setLineage':
       return firstOf(
         [inSync.includes(action.name), 'only what is in sync is of the lineage of the volume'],
@@ -217,6 +225,7 @@ export function objectToAction(action: Action, fresh: Fresh): Objection {
       return firstOf(
         [status.attachment?.node === action.spec.node, 'the volume is not attached to this node'],
         [status.attachment?.epoch === action.spec.epoch, 'the epoch is not that of the attachment'],
+        hasRoom(fresh, action.spec.sizeBytes, 0),
         legsFenced(action.spec.legs, action.spec.epoch, fresh),
       );
     case 'updateConnection': {
@@ -225,6 +234,7 @@ export function objectToAction(action: Action, fresh: Fresh): Objection {
         [connection !== undefined, 'the connection is gone'],
         [connection?.spec.node === status.attachment?.node, 'the volume is not attached to this node'],
         [status.attachment?.epoch === action.spec.epoch, 'the epoch is not that of the attachment'],
+        hasRoom(fresh, action.spec.sizeBytes, connection?.spec.sizeBytes ?? 0),
         legsFenced(action.spec.legs, action.spec.epoch, fresh, connection?.spec),
       );
     }
@@ -296,6 +306,24 @@ function objectToRemoval(
       'the volume has fewer in-sync replicas than it wants: the old copy is kept',
     ],
   );
+}
+
+/** An array does not get smaller than `presentBytes`, nor larger than what each in-sync replica has proved to have room for. */
+function hasRoom({ volume, replicas }: Fresh, sizeBytes: number, presentBytes: number): Check {
+  const inSync = volume.status?.inSync ?? [];
+  const small = replicas.filter(
+    (replica) =>
+      isOwn(replica, volume) &&
+      replica.spec.state === 'Active' &&
+      inSync.includes(replica.metadata.name) &&
+      heldBytes(replica) < sizeBytes,
+  );
+  return [
+    sizeBytes === presentBytes || (sizeBytes > presentBytes && small.length === 0),
+    small.length > 0
+      ? `${small.map(({ metadata }) => metadata.name).join(', ')} has no room for ${sizeBytes} bytes yet`
+      : 'an array never gets smaller',
+  ];
 }
 
 /** A leg that the connection lists already, under the same epoch, has been checked when it came in. */

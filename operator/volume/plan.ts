@@ -1,3 +1,4 @@
+import { formatBytes } from '../placement/words.ts';
 import { setCondition } from '../../lib/api/conditions.ts';
 import type { Action, PlannedEvent, RecordChange } from './actions.ts';
 import { recordPatch } from './actions.ts';
@@ -14,6 +15,7 @@ import { hold, hasConflict } from './rules/conflict.ts';
 import { createReplicas, initialise, replaceUnborn } from './rules/create.ts';
 import { deleteVolume, holdVolume, isHeld } from './rules/delete.ts';
 import { drain } from './rules/drain.ts';
+import { expand } from './rules/expand.ts';
 import { fence, release, released, sweepConnections } from './rules/detach.ts';
 import { forceStart, setLineages } from './rules/force-start.ts';
 import { grow, heal } from './rules/heal.ts';
@@ -38,6 +40,7 @@ export const rules: readonly Rule[] = [
   drain,
   connect,
   sweepConnections,
+  expand,
   heal,
   grow,
   retire,
@@ -124,8 +127,16 @@ function reported(facts: Facts, verdict: Verdict): Pick<Plan, 'status' | 'events
   const changed = Object.entries(wanted).filter(([key, value]) => !sameJson(value, present[key]));
   return {
     status: changed.length === 0 ? undefined : Object.fromEntries(changed),
-    events: phaseEvents(facts, fields),
+    events: [...phaseEvents(facts, fields), ...growthEvents(facts, fields.capacityBytes)],
   };
+}
+
+/** Once a volume has grown, that is told. */
+function growthEvents({ status }: Facts, bytes: number | undefined): readonly PlannedEvent[] {
+  const { capacityBytes: before } = status;
+  if (before === undefined || bytes === undefined || bytes <= before) return [];
+  const message = `grown from ${formatBytes(before)} to ${formatBytes(bytes)}`;
+  return [{ type: 'Normal', reason: 'Expanded', message }];
 }
 
 /** A change of phase is told, and so is why a volume has to wait. */

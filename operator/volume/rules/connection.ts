@@ -6,6 +6,7 @@ import { activeObject } from '../facts.ts';
 import { sameJson } from '../merge-patch.ts';
 import type { ConnectionLeg, ConnectionSpec, VolumeConnection } from '../model.ts';
 import { accessActions } from './access.ts';
+import { offeredBytes } from './expand.ts';
 
 /**
  * Given an attached volume, then every replica admits its client under its epoch, and the client's connection lists the
@@ -42,7 +43,7 @@ export const connect: Rule = (facts): Decision => {
           volumeUid: facts.uid,
           node: session.node,
           epoch: attachment.epoch,
-          sizeBytes: sizeBytes(facts),
+          sizeBytes: offeredBytes(facts),
           ...timing(facts),
           raidDisks: Math.max(spec.replicas, facts.members.length),
           legs: [...legs],
@@ -83,7 +84,8 @@ export function followLegs(
   legs: readonly ConnectionLeg[] = legsOf(facts),
 ) {
   const { name, uid = '' } = metadata;
-  const wanted = { legs: [...legs], ...timing(facts), epoch: facts.attachment.epoch };
+  const sizeBytes = Math.max(present.sizeBytes, offeredBytes(facts));
+  const wanted = { sizeBytes, legs: [...legs], ...timing(facts), epoch: facts.attachment.epoch };
   if (sameJson(wanted, followedOf(present))) return [];
   const added = names(legs).filter((leg) => !names(present.legs).includes(leg));
   const removed = names(present.legs).filter((leg) => !names(legs).includes(leg));
@@ -91,14 +93,9 @@ export function followLegs(
     ...(added.length > 0 ? [`${present.node} is to connect ${added.join(', ')}`] : []),
     ...(removed.length > 0 ? [`${present.node} is to drop ${removed.join(', ')}`] : []),
   ];
+  if (sizeBytes > present.sizeBytes) parts.push(`${present.node} is to grow its array to ${sizeBytes} bytes`);
   const why = parts.length === 0 ? `${present.node} is told of changed legs` : parts.join('; ');
   return [{ kind: 'updateConnection', name, uid, spec: wanted, why } as const];
-}
-
-/** What every leg offers: the smallest of the replicas that take part. */
-function sizeBytes(facts: Facts): number {
-  const sizes = facts.members.flatMap((replica) => activeObject(replica)?.spec.sizeBytes ?? []);
-  return Math.min(facts.world.volume.spec.capacityBytes, ...sizes);
 }
 
 /** What the volume says about waiting for legs. */

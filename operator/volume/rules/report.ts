@@ -4,6 +4,7 @@ import type { Note } from '../decision.ts';
 import type { Facts } from '../facts.ts';
 import { named } from '../facts.ts';
 import type { ConditionState, Phase } from '../model.ts';
+import { usableBytes } from './expand.ts';
 import { awaySentence, growthSentence } from './sentences.ts';
 
 export interface Report {
@@ -11,13 +12,16 @@ export interface Report {
   readonly message: string;
   readonly inSyncSummary: string;
   readonly size: string;
+  readonly capacityBytes?: number;
   readonly conditions: readonly ConditionState[];
 }
 
 /** What is true of the volume now, given what the rules noted. Pure; says nothing that changes by itself with time. */
 export function report(facts: Facts, notes: readonly Note[]): Report {
   const phase = phaseOf(facts, notes);
+  const capacityBytes = usableBytes(facts);
   return {
+    ...(capacityBytes === undefined ? {} : { capacityBytes }),
     phase,
     message: clip(messageOf(facts, notes, phase), 1024),
     inSyncSummary: `${inSyncMembers(facts)}/${facts.world.volume.spec.replicas}`,
@@ -83,7 +87,13 @@ function messageOf(facts: Facts, notes: readonly Note[], phase: Phase): string {
         text(notes, 'force'),
       ]);
     case 'Healthy':
-      return join([healthySentence(facts), ...progress(facts, notes), text(notes, 'replicas'), text(notes, 'force')]);
+      return join([
+        healthySentence(facts),
+        ...progress(facts, notes),
+        text(notes, 'expand'),
+        text(notes, 'replicas'),
+        text(notes, 'force'),
+      ]);
     case 'Healing':
     case 'Degraded':
       return join([
@@ -91,6 +101,7 @@ function messageOf(facts: Facts, notes: readonly Note[], phase: Phase): string {
         ...absent(facts),
         ...progress(facts, notes),
         text(notes, 'heal'),
+        text(notes, 'expand'),
         text(notes, 'replicas'),
         text(notes, 'force'),
       ]);

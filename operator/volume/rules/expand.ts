@@ -1,0 +1,100 @@
+import { legSizeBytes } from '../../../lib/api/names.ts';
+import { shortage } from '../../placement/capacity.ts';
+import { formatBytes } from '../../placement/words.ts';
+import type { Action } from '../actions.ts';
+import type { Decision, Note, Rule } from '../decision.ts';
+import { nothing } from '../decision.ts';
+import type { Facts, Replica } from '../facts.ts';
+import { activeObject, heldBytes, named } from '../facts.ts';
+
+/*
+ * A volume grows from below: the replicas first, each when its storage agent is there; when all that count have room, the
+ * client's array (the connection's sizeBytes); then the volume says so in status.capacityBytes.
+ */
+
+/**
+ * Given a volume whose capacityBytes was raised, when the pools of all its members have room for it, then the members are to
+ * grow. Those that are away grow when they are back; a leg that is too small does not join.
+ */
+export const expand: Rule = (facts): Decision => {
+  if (facts.ending || !facts.initialised) return nothing;
+  const wantedBytes = facts.world.volume.spec.capacityBytes;
+  const small = facts.members.filter((replica) => (activeObject(replica)?.spec.sizeBytes ?? wantedBytes) < wantedBytes);
+  const short = small.flatMap((replica) => lackOf(facts, replica, wantedBytes) ?? []);
+  if (short.length > 0) {
+    return {
+      notes: [note('NoRoom', `can't grow to ${formatBytes(wantedBytes)}: ${short.join('; ')}`, true)],
+      lookAgainMs: facts.settings.retryMs,
+    };
+  }
+  return { actions: small.flatMap((replica) => setSize(replica, wantedBytes)), notes: progress(facts, wantedBytes) };
+};
+
+/** Why the pool of a replica has no room for what it is to grow by; undefined when it has, or nothing is known of it. */
+function lackOf(facts: Facts, replica: Replica, wantedBytes: number): string | undefined {
+  const { storageNode, pool: name } = replica.record;
+  const node = facts.world.candidates().find((each) => each.name === storageNode);
+  const pool = node?.pools.find((each) => each.name === name);
+  const presentBytes = activeObject(replica)?.spec.sizeBytes ?? wantedBytes;
+  const sizeBytes = legSizeBytes(wantedBytes) - legSizeBytes(presentBytes);
+  const thick = facts.world.volume.spec.provisioning === 'Thick';
+  const lack = pool && shortage(pool, { sizeBytes, thick });
+  return lack && `pool ${name} of ${storageNode} ${lack.one} (${sizeBytes} bytes more are needed)`;
+}
+
+/** An agent that doesn't report what its volume has room for would grow it and never say so. */
+function setSize(replica: Replica, sizeBytes: number): readonly Action[] {
+  const object = activeObject(replica);
+  if (object?.status?.sizeBytes === undefined) return [];
+  return [{ kind: 'setSize', name: replica.name, uid: object.metadata.uid ?? '', sizeBytes }];
+}
+
+/** What the growth waits for. */
+function progress(facts: Facts, wantedBytes: number): readonly Note[] {
+  if ((usableBytes(facts) ?? wantedBytes) >= wantedBytes) return [];
+  const waiting = facts.members.filter((replica) => replica.inSync && heldOf(replica, wantedBytes) < wantedBytes);
+  const array = facts.connection?.status?.sizeBytes ?? wantedBytes;
+  const what =
+    waiting.length > 0
+      ? `waits for ${waiting.map(named).join(' and ')}`
+      : array < wantedBytes
+        ? `waits for the array on ${facts.attachment.node}`
+        : 'is being finished';
+  return [note('Growing', `grows to ${formatBytes(wantedBytes)}: ${what}`, false)];
+}
+
+function note(reason: string, message: string, blocked: boolean): Note {
+  return { topic: 'expand', reason, message, blocked };
+}
+
+const heldOf = (replica: Replica, otherwise: number): number => {
+  const object = activeObject(replica);
+  return object === undefined ? otherwise : heldBytes(object);
+};
+
+/** What every in-sync replica has room for: as large may an array be that starts from any of them. */
+export function offeredBytes(facts: Facts): number {
+  const { capacityBytes } = facts.world.volume.spec;
+  const counting = facts.members.filter(({ inSync }) => inSync);
+  return Math.min(capacityBytes, ...counting.map((replica) => heldOf(replica, capacityBytes)));
+}
+
+/**
+ * What can be used of the volume: of an attached one what its array has; of another what its in-sync replicas have room for, as
+ * far as they can be asked (one that can't be is left out at the next start, or grows before it is used).
+ */
+export function usableBytes(facts: Facts): number | undefined {
+  const { status, session, connection, initialised } = facts;
+  const present = status.capacityBytes;
+  if (!initialised) return present;
+  const atRest = session.kind === 'detached' || session.kind === 'attaching';
+  const found = atRest ? atRestBytes(facts) : connection?.status?.sizeBytes;
+  return found === undefined ? present : Math.max(found, present ?? 0);
+}
+
+function atRestBytes(facts: Facts): number | undefined {
+  const { capacityBytes } = facts.world.volume.spec;
+  const asked = facts.members.filter((replica) => replica.inSync && replica.node.alive && activeObject(replica));
+  if (asked.length === 0) return undefined;
+  return Math.min(capacityBytes, ...asked.map((replica) => heldOf(replica, capacityBytes)));
+}
