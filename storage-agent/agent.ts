@@ -1,4 +1,4 @@
-import { storageLeaseName, type StorageNode, type VolumeReplica } from '../lib/api/index.ts';
+import { storageLeaseName, type SnapshotReplica, type StorageNode, type VolumeReplica } from '../lib/api/index.ts';
 import { sleep, systemClock, type Clock } from '../lib/clock.ts';
 import { createBlockDevices } from '../lib/host/blockdev.ts';
 import { run } from '../lib/host/exec.ts';
@@ -11,7 +11,8 @@ import { createController } from '../lib/kube/controller.ts';
 import type { Kube } from '../lib/kube/kube.ts';
 import { startHeartbeat } from '../lib/kube/lease.ts';
 import { describeError, type Logger } from '../lib/log.ts';
-import { createStorageApi } from './api.ts';
+import { createCopyApi, createStorageApi } from './api.ts';
+import { createCopyLoop } from './copy/reconcile.ts';
 import { createNodeLoop } from './pool/reconcile.ts';
 import type { Ports } from './ports.ts';
 import { createReplicaLoop } from './replica/reconcile.ts';
@@ -81,8 +82,17 @@ export function startAgent(options: AgentOptions): Agent {
       enqueueAll();
     },
   });
+  const copies = kube.informer<SnapshotReplica>(kinds.snapshotReplicas, {
+    fieldSelector: `spec.storageNode=${node}`,
+    log,
+    onChange: ({ metadata }, previous, deleted) => {
+      const isNews = deleted || metadata.generation !== previous?.metadata.generation;
+      if (isNews) copyController.enqueue(metadata.name);
+    },
+  });
   const enqueueAll = (): void => {
     for (const { metadata } of replicas.list()) replicaController.enqueue(metadata.name);
+    for (const { metadata } of copies.list()) copyController.enqueue(metadata.name);
   };
   const { lvm, volumes } = cacheVolumes(host.lvm, () => host.now());
   const ports: Ports = { ...host, lvm, api: createStorageApi(kube, node, { nodes, replicas }), log };
@@ -93,6 +103,17 @@ export function startAgent(options: AgentOptions): Agent {
     reconcile: (name) => replicaLoop.reconcile(name),
     concurrency: CONCURRENCY,
     backoff: { baseMs: 250, maxMs: 15_000 },
+    clock,
+    random,
+    log,
+  });
+  const copyLoop = createCopyLoop({ ...host, lvm, api: createCopyApi(kube, node, { nodes, copies }), log }, volumes);
+  // Of its own: while a snapshot is taken, a client's writes wait for it.
+  const copyController = createController({
+    name: 'copies',
+    reconcile: (name) => copyLoop.reconcile(name),
+    concurrency: CONCURRENCY,
+    backoff: { baseMs: 100, maxMs: 15_000 },
     clock,
     random,
     log,
@@ -108,22 +129,24 @@ export function startAgent(options: AgentOptions): Agent {
   });
   nodes.start();
   replicas.start();
+  copies.start();
 
   let ready = false;
   // Not awaited: without the API server the agent waits, and everything that is exported stays exported.
-  const started = Promise.all([nodes.synced(), replicas.synced()]).then(() => {
+  const started = Promise.all([nodes.synced(), replicas.synced(), copies.synced()]).then(() => {
     if (nodes.get(node) === undefined) log.warn('there is no StorageNode of this name yet; waiting for it', { node });
     nodeController.enqueue(NODE_KEY);
     nodeController.start();
     replicaController.start();
+    copyController.start();
     ready = true;
   });
   started.catch((error: unknown) => log.info('stopped before it began', { error: describeError(error) }));
   return {
     ready: () => ready,
     stop: async () => {
-      await Promise.all([nodeController.stop(), replicaController.stop()]);
-      await Promise.all([nodes.stop(), replicas.stop()]);
+      await Promise.all([nodeController.stop(), replicaController.stop(), copyController.stop()]);
+      await Promise.all([nodes.stop(), replicas.stop(), copies.stop()]);
       await heartbeat.stop();
     },
   };

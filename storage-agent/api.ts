@@ -1,9 +1,14 @@
-import { STORAGE_AGENT_FINALIZER, type StorageNode, type VolumeReplica } from '../lib/api/index.ts';
+import {
+  STORAGE_AGENT_FINALIZER,
+  type SnapshotReplica,
+  type StorageNode,
+  type VolumeReplica,
+} from '../lib/api/index.ts';
 import { kinds } from '../lib/kube/client.ts';
 import { removeFinalizer } from '../lib/kube/finalizer.ts';
 import type { Informer } from '../lib/kube/informer.ts';
 import type { Kube } from '../lib/kube/kube.ts';
-import type { StorageApi } from './ports.ts';
+import type { CopyApi, StorageApi } from './ports.ts';
 
 const FIELD_MANAGER = 'storage-agent';
 
@@ -33,6 +38,32 @@ export function createStorageApi(
       const object = await replicas.get(name);
       if (object === undefined || object.metadata.uid !== uid) return;
       await removeFinalizer(replicas, object, STORAGE_AGENT_FINALIZER);
+    },
+  };
+}
+
+/** The same for the copies of snapshots. */
+export function createCopyApi(
+  kube: Kube,
+  node: string,
+  informers: { readonly nodes: Informer<StorageNode>; readonly copies: Informer<SnapshotReplica> },
+): CopyApi {
+  const copies = kube.resource(kinds.snapshotReplicas);
+  const snapshots = kube.resource(kinds.replicatedSnapshots);
+  return {
+    cachedNode: () => informers.nodes.get(node),
+    cachedCopy: (name) => informers.copies.get(name),
+    readSnapshot: (name) => snapshots.get(name),
+    writeCopyStatus: async (name, status) => {
+      await copies.apply(
+        { metadata: { name }, status },
+        { fieldManager: FIELD_MANAGER, force: true, subresource: 'status' },
+      );
+    },
+    releaseCopy: async (name, uid) => {
+      const object = await copies.get(name);
+      if (object === undefined || object.metadata.uid !== uid) return;
+      await removeFinalizer(copies, object, STORAGE_AGENT_FINALIZER);
     },
   };
 }

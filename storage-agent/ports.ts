@@ -1,5 +1,8 @@
 import type {
+  ReplicatedSnapshot,
   ReplicatedVolume,
+  SnapshotReplica,
+  SnapshotReplicaStatus,
   StorageNode,
   StorageNodeStatus,
   VolumeReplica,
@@ -21,6 +24,16 @@ export interface StorageApi {
   writeNodeStatus(status: StorageNodeStatus): Promise<void>;
   /** Removes our finalizer from the object if it still has this UID. */
   releaseReplica(name: string, uid: string): Promise<void>;
+}
+
+/** The same for the copies of snapshots. */
+export interface CopyApi {
+  cachedNode(): StorageNode | undefined;
+  cachedCopy(name: string): SnapshotReplica | undefined;
+  readSnapshot(name: string): Promise<ReplicatedSnapshot | undefined>;
+  writeCopyStatus(name: string, status: SnapshotReplicaStatus): Promise<void>;
+  /** Removes our finalizer from the object if it still has this UID. */
+  releaseCopy(name: string, uid: string): Promise<void>;
 }
 
 /** Everything outside of the storage-agent that its loops touch. */

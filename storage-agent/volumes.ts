@@ -46,6 +46,7 @@ export function cacheVolumes(lvm: Lvm, now: () => number): { readonly lvm: Lvm; 
       createGroup: changing((...args) => lvm.createGroup(...args)),
       createThinPool: changing((...args) => lvm.createThinPool(...args)),
       createThinVolume: changing((...args) => lvm.createThinVolume(...args)),
+      createThinSnapshot: changing((...args) => lvm.createThinSnapshot(...args)),
       activate: changing((...args) => lvm.activate(...args)),
       extend: changing((...args) => lvm.extend(...args)),
       addTag: changing((...args) => lvm.addTag(...args)),

@@ -27,6 +27,8 @@ export interface BlockDevices {
   discard(device: string): Promise<void>;
   /** Writes zeros over a range; a thin volume allocates it. */
   zero(device: string, offsetBytes: number, lengthBytes: number): Promise<void>;
+  /** Makes durable what was written to a device. */
+  flush(device: string): Promise<void>;
   /** Bytes of a thin volume that are mapped to real blocks (kernel: Documentation/admin-guide/device-mapper). */
   mappedBytes(devNo: string): Promise<number>;
   /** Whether anybody holds a device-mapper device open; without a look at a disk, so that a hanging one can't delay it. */
@@ -231,6 +233,9 @@ export function createBlockDevices(exec: Exec): BlockDevices {
     zero: async (device, offsetBytes, lengthBytes) => {
       const range = ['--offset', String(offsetBytes), '--length', String(lengthBytes)];
       await exec('blkdiscard', ['--force', '--zeroout', ...range, device], { timeoutMs: 10 * 60_000 });
+    },
+    flush: async (device) => {
+      await exec('sync', ['--data', device]);
     },
     mappedBytes: async (devNo) => {
       const { stdout } = await exec('dmsetup', ['status', '--noflush', ...deviceArgs(devNo)]);

@@ -64,6 +64,14 @@ export interface ThinVolumeOptions {
   readonly tags: readonly string[];
 }
 
+export interface ThinSnapshotOptions {
+  readonly group: string;
+  /** The thin volume whose content it gets; it shares all blocks with it and needs it no longer. */
+  readonly origin: string;
+  readonly name: string;
+  readonly tags: readonly string[];
+}
+
 /** The port to LVM. Every effect may be done again: LVM refuses what is there already, and the caller looks first. */
 export interface Lvm {
   groups(): Promise<readonly LvmGroup[]>;
@@ -72,6 +80,12 @@ export interface Lvm {
   createGroup(name: string, devices: readonly string[], tags: readonly string[]): Promise<void>;
   createThinPool(options: ThinPoolOptions): Promise<void>;
   createThinVolume(options: ThinVolumeOptions): Promise<void>;
+  /**
+   * Makes a thin volume with the content that another one has now, as a whole: device-mapper lets I/O under way on the origin
+   * end and holds back what comes (dm-thin: create_snap needs a suspended origin), and what the pool had been given is on its
+   * disks before the snapshot is (dm-thin.c, commit: the data device is flushed first). It is left inactive.
+   */
+  createThinSnapshot(options: ThinSnapshotOptions): Promise<void>;
   activate(group: string, volume: string): Promise<void>;
   extend(group: string, volume: string, sizeBytes: number): Promise<void>;
   addTag(group: string, volume: string, tag: string): Promise<void>;
@@ -277,6 +291,10 @@ export function createLvm(options: LvmOptions): Lvm {
         ...tagArgs(volume.tags),
         volume.group,
       ]);
+    },
+    createThinSnapshot: async ({ group, origin, name, tags }) => {
+      const skip = ['--setactivationskip=y', '--activate=n'];
+      await call('lvcreate', ['--snapshot', ...skip, `--name=${name}`, ...tagArgs(tags), `${group}/${origin}`]);
     },
     activate: async (group, volume) => {
       await call('lvchange', ['--activate', 'y', '--ignoreactivationskip', `${group}/${volume}`]);

@@ -1,8 +1,8 @@
-import { HoldfastError } from '../../lib/api/index.ts';
+import { HoldfastError, LEG_HEADER_BYTES } from '../../lib/api/index.ts';
 import type { Listener } from '../../lib/host/nvmet.ts';
 import type { Ports } from '../ports.ts';
 import type { Action } from './plan.ts';
-import { allocatedTag, ERASED_TAG, type ReplicaFacts } from './world.ts';
+import { allocatedTag, ERASED_TAG, FOREIGN_HEADER_TAG, type ReplicaFacts } from './world.ts';
 
 /** How long one look waits for a removed export's controllers; after that the loop reports it and comes back. */
 const DRAIN_MS = 10_000;
@@ -25,6 +25,15 @@ export async function executeAction(ports: Ports, replica: ReplicaFacts, action:
     case 'create-volume':
       log.info('creating the logical volume', { ...fields, volume: `${action.group}/${action.name}` });
       await lvm.createThinVolume(action);
+      return;
+    case 'copy-volume':
+      log.info('making the logical volume from a snapshot', { ...fields, origin: `${action.group}/${action.origin}` });
+      await lvm.createThinSnapshot(action);
+      return;
+    case 'clear-header':
+      await disks.zero(action.devicePath, 0, LEG_HEADER_BYTES);
+      await disks.flush(action.devicePath);
+      await lvm.changeTags(action.group, action.name, { add: [], remove: [FOREIGN_HEADER_TAG] });
       return;
     case 'activate-volume':
       await lvm.activate(action.group, action.name);
@@ -102,7 +111,10 @@ async function listen(ports: Ports, nqn: string, listeners: readonly Listener[])
 }
 
 /** Gives all blocks back and proves it; where the pool can't discard, overwrites them and proves that. */
-async function erase(ports: Ports, action: Extract<Action, { kind: 'erase-volume' }>): Promise<void> {
+export async function erase(
+  ports: Pick<Ports, 'disks' | 'lvm' | 'log'>,
+  action: Omit<Extract<Action, { kind: 'erase-volume' }>, 'kind'>,
+): Promise<void> {
   const { disks, lvm, log } = ports;
   const discarded = await disks.discard(action.devicePath).then(
     () => true,

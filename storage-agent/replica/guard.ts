@@ -2,7 +2,8 @@ import { compareMarks, logicalVolumeTags } from '../../lib/api/index.ts';
 import type { LvmVolume } from '../../lib/host/lvm.ts';
 import { identityOf } from './identity.ts';
 import { orphanRefusal, type Action } from './plan.ts';
-import { ERASED_TAG, type RecordFacts, type ReplicaFacts } from './world.ts';
+import { isCopy } from '../copy/identity.ts';
+import { ERASED_TAG, FOREIGN_HEADER_TAG, type RecordFacts, type ReplicaFacts } from './world.ts';
 
 /** Facts read from the API server and from LVM just before an effect, not from a cache. */
 export interface FreshFacts {
@@ -12,6 +13,7 @@ export interface FreshFacts {
   readonly volume: LvmVolume | undefined;
   readonly namesake: LvmVolume | undefined;
   readonly adoptable: LvmVolume | undefined;
+  readonly copy: LvmVolume | undefined;
   /** Groups in which LVM has a volume of the replica's name; undefined when the pool can't be read or wasn't asked for. */
   readonly groups: readonly string[] | undefined;
 }
@@ -51,15 +53,17 @@ export function guard(action: Action, planned: ReplicaFacts, fresh: FreshFacts):
         ? undefined
         : 'the logical volume that it takes over carries another name';
     }
+    case 'copy-volume':
+      if (fresh.copy === undefined || replica.copyUid === undefined || !isCopy(fresh.copy, replica.copyUid))
+        return 'the copy that it begins with is gone';
+      return guardBirth(replica, fresh);
+    case 'clear-header':
+      // Once the tag is gone, what is there is the header of a volume that somebody uses.
+      return volume?.tags.includes(FOREIGN_HEADER_TAG) === true ? undefined : 'its header is its own';
     case 'create-volume':
-      if (replica.adopt !== undefined) return 'it takes over a volume, and an empty one must not take its place';
-      if (replica.state !== 'Active') return 'it became an orphan';
-      if (fresh.namesake !== undefined)
-        return `${fresh.namesake.name} holds its data already, under an object that is lost`;
-      if (replica.wasReady) return 'it was ready before, so an empty volume must not take its place';
-      if (record.state === 'gone') return 'its volume is gone';
-      if (record.state === 'names' && record.inSync) return 'its volume counts on its data';
-      return undefined;
+      if (replica.copyUid !== undefined)
+        return 'it begins with a snapshot, and an empty volume must not take its place';
+      return guardBirth(replica, fresh);
     case 'erase-volume':
     case 'remove-volume':
       if (volume === undefined) return 'its logical volume is gone already';
@@ -72,6 +76,7 @@ export function guard(action: Action, planned: ReplicaFacts, fresh: FreshFacts):
       if (fresh.groups === undefined) return 'its pool can not be read';
       if (fresh.groups.length > 0) return `its logical volume is still there, in ${fresh.groups.join(', ')}`;
       return guardOrphan(replica, record);
+    case 'extend-volume':
     case 'allocate-volume':
       if (replica.state !== 'Active') return 'it became an orphan';
       if (volume === undefined) return 'its logical volume is gone';
@@ -80,7 +85,6 @@ export function guard(action: Action, planned: ReplicaFacts, fresh: FreshFacts):
         : 'its logical volume carries another name';
     case 'await-drain':
     case 'activate-volume':
-    case 'extend-volume':
       return undefined;
     case 'label-volume':
       // A tag tells of what is so by the object as it is now, never as it was.
@@ -90,6 +94,19 @@ export function guard(action: Action, planned: ReplicaFacts, fresh: FreshFacts):
       }
       return replica.lineage < planned.lineage ? 'what was read is older than what was planned on' : undefined;
   }
+}
+
+/** Whether a logical volume may be made for the replica: it never had one. */
+function guardBirth(replica: ReplicaFacts, fresh: FreshFacts): Refusal {
+  const { record } = fresh;
+  if (replica.adopt !== undefined) return 'it takes over a volume, and an empty one must not take its place';
+  if (replica.state !== 'Active') return 'it became an orphan';
+  if (fresh.namesake !== undefined)
+    return `${fresh.namesake.name} holds its data already, under an object that is lost`;
+  if (replica.wasReady) return 'it was ready before, so an empty volume must not take its place';
+  if (record.state === 'gone') return 'its volume is gone';
+  if (record.state === 'names' && record.inSync) return 'its volume counts on its data';
+  return undefined;
 }
 
 function guardFence(planned: ReplicaFacts, replica: ReplicaFacts, record: RecordFacts): Refusal {

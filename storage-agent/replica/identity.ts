@@ -90,7 +90,9 @@ const LABELS = [VOLUME_NAME, REPLICA_NAME, SIZE, LINEAGE];
 export function labelChange(replica: ReplicaFacts, volume: LvmVolume): TagChange | undefined {
   // What is being grown is labelled with its new size once it has it.
   if (volume.sizeBytes < legSizeBytes(replica.sizeBytes)) return undefined;
-  return change(volume.tags, labelTags(replica), LABELS);
+  // A volume never gets smaller: an object that says so is older than the disk.
+  const sizeBytes = Math.max(replica.sizeBytes, identityOf(volume.tags).sizeBytes ?? 0);
+  return change(volume.tags, labelTags({ ...replica, sizeBytes }), LABELS);
 }
 
 /** The tags to change before the replica is exported to its host, or undefined when they say so already. */

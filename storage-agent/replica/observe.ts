@@ -1,4 +1,5 @@
 import {
+  copyVolumeName,
   logicalVolumeName,
   LVM_TAG,
   replicaNqn,
@@ -37,6 +38,7 @@ export function replicaFacts(object: VolumeReplica): ReplicaFacts {
     drain: spec.drain,
     lineage: spec.lineage,
     adopt: spec.adopt,
+    copyUid: spec.source?.copyUid,
     deleting: metadata.deletionTimestamp !== undefined,
     hasFinalizer: metadata.finalizers?.includes(STORAGE_AGENT_FINALIZER) ?? false,
     wasReady: status?.fencedEpoch !== undefined || status?.nqn !== undefined,
@@ -87,8 +89,13 @@ function findNamesake(replica: ReplicaFacts, volumes: readonly LvmVolume[]): Lvm
 }
 
 function findVolume(pool: PoolFacts, uid: string, volumes: readonly LvmVolume[]): LvmVolume | undefined {
+  return findNamed(pool, logicalVolumeName(uid), volumes);
+}
+
+/** The logical volume of this name in a pool. */
+export function findNamed(pool: PoolFacts, name: string, volumes: readonly LvmVolume[]): LvmVolume | undefined {
   if (pool.state === 'unavailable') return undefined;
-  return volumes.find((each) => each.group === pool.group && each.name === logicalVolumeName(uid));
+  return volumes.find((each) => each.group === pool.group && each.name === name);
 }
 
 /** Looks at a replica's object and its export. Undefined when its object isn't there. */
@@ -133,6 +140,7 @@ export async function observeReplica(ports: Ports, volumes: VolumeCache, seen: E
     volume,
     namesake: findNamesake(replica, list),
     adoptable: replica.adopt === undefined ? undefined : findVolume(pool, replica.adopt.replicaUid, list),
+    copy: replica.copyUid === undefined ? undefined : findNamed(pool, copyVolumeName(replica.copyUid), list),
     leg: needsLeg && devicePath !== undefined ? await legFacts(ports, replica, devicePath) : undefined,
     devicePath,
     inUse: presence === 'unknown' && devNo !== undefined ? await ports.disks.isOpen(devNo) : undefined,
@@ -151,6 +159,7 @@ async function legFacts(ports: Ports, replica: ReplicaFacts, devicePath: string)
 /** Effects that may make or destroy data: they hang on the volume's record ... */
 const NEEDS_RECORD: ReadonlySet<Action['kind']> = new Set([
   'create-volume',
+  'copy-volume',
   'erase-volume',
   'remove-volume',
   'release',
@@ -158,7 +167,10 @@ const NEEDS_RECORD: ReadonlySet<Action['kind']> = new Set([
 /** ... and on what LVM says right now. */
 const NEEDS_VOLUME: ReadonlySet<Action['kind']> = new Set([
   'create-volume',
+  'copy-volume',
+  'clear-header',
   'adopt-volume',
+  'extend-volume',
   'allocate-volume',
   'erase-volume',
   'remove-volume',
@@ -191,6 +203,7 @@ export async function readFreshFacts(
     volume: findVolume(pool, planned.uid, list),
     namesake: findNamesake(planned, list),
     adoptable: planned.adopt === undefined ? undefined : findVolume(pool, planned.adopt.replicaUid, list),
+    copy: planned.copyUid === undefined ? undefined : findNamed(pool, copyVolumeName(planned.copyUid), list),
     groups: pool.state === 'ready' ? named.map((each) => each.group) : undefined,
   };
 }

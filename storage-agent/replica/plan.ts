@@ -1,5 +1,6 @@
 import {
   compareMarks,
+  copyVolumeName,
   describeStamp,
   legSizeBytes,
   logicalVolumeName,
@@ -15,7 +16,8 @@ import {
 import type { ExportSpec, Listener } from '../../lib/host/nvmet.ts';
 import type { TagChange } from '../../lib/host/lvm.ts';
 import { adoptionChange, contradiction, epochChange, identityOf, labelChange, labelTags } from './identity.ts';
-import { allocatedBytes, ERASED_TAG, type ReplicaWorld } from './world.ts';
+import { isCopy } from '../copy/identity.ts';
+import { allocatedBytes, ERASED_TAG, FOREIGN_HEADER_TAG, type ReplicaWorld } from './world.ts';
 
 /** One effect on this node or on the replica's object. Each may be done again after a crash at any point in it. */
 export type Action =
@@ -30,6 +32,16 @@ export type Action =
       readonly sizeBytes: number;
       readonly tags: readonly string[];
     }
+  /** ... with the content of a copy of a snapshot, without copying it. */
+  | {
+      readonly kind: 'copy-volume';
+      readonly group: string;
+      readonly origin: string;
+      readonly name: string;
+      readonly tags: readonly string[];
+    }
+  /** What is in front of the data is that of the replica that was copied: it goes before anybody sees it. */
+  | { readonly kind: 'clear-header'; readonly group: string; readonly name: string; readonly devicePath: string }
   /** Gives the logical volume of a lost object the name that it has under this one. */
   | { readonly kind: 'adopt-volume'; readonly group: string; readonly from: string; readonly name: string }
   | { readonly kind: 'label-volume'; readonly group: string; readonly name: string; readonly change: TagChange }
@@ -211,6 +223,7 @@ function planVolume(world: ReplicaWorld): Plan | undefined {
       return conflict(`${namesake.group}/${namesake.name} holds ${replica.name} of this volume under another UID`);
     }
     if (record.state === 'gone') return wait(`there is no ReplicatedVolume "${replica.volume}" with this UID`);
+    if (replica.copyUid !== undefined) return planCopy(world, replica.copyUid, pool.group);
     const create = { group: pool.group, pool: THIN_POOL_NAME, name, sizeBytes, tags: [...tags, ...labelTags(replica)] };
     return act({ kind: 'create-volume', ...create }, 'Pending', 'creating the logical volume');
   }
@@ -230,6 +243,10 @@ function planVolume(world: ReplicaWorld): Plan | undefined {
   if (!volume.active || world.devicePath === undefined || volume.devNo === undefined) {
     return act({ kind: 'activate-volume', group: pool.group, name }, 'Pending', 'activating the logical volume');
   }
+  if (volume.tags.includes(FOREIGN_HEADER_TAG)) {
+    const clear = { group: pool.group, name, devicePath: world.devicePath };
+    return act({ kind: 'clear-header', ...clear }, 'Pending', 'clearing the header of the replica that was copied');
+  }
   if (volume.sizeBytes < sizeBytes) {
     const grow = { group: pool.group, name, sizeBytes, nqn: subsystem?.nqn };
     return act({ kind: 'extend-volume', ...grow }, 'Pending', 'growing the logical volume');
@@ -240,6 +257,17 @@ function planVolume(world: ReplicaWorld): Plan | undefined {
     return act({ kind: 'allocate-volume', group: pool.group, name, ...range }, 'Pending', 'allocating all blocks');
   }
   return undefined;
+}
+
+/** Given a replica that begins with a snapshot, When its copy is in this pool, Then it shares the copy's blocks. */
+function planCopy({ replica, copy }: ReplicaWorld, copyUid: string, group: string): Plan {
+  const name = logicalVolumeName(replica.uid);
+  const origin = copyVolumeName(copyUid);
+  if (copy === undefined || !isCopy(copy, copyUid)) {
+    return wait(`there is no copy ${group}/${origin} of a snapshot to begin with`, 'HF319', 'Failed');
+  }
+  const tags = [...logicalVolumeTags(replica.volumeUid, replica.uid), ...labelTags(replica), FOREIGN_HEADER_TAG];
+  return act({ kind: 'copy-volume', group, origin, name, tags }, 'Pending', `making it from ${origin}`);
 }
 
 /**

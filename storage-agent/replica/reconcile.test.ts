@@ -133,12 +133,37 @@ describe('a new replica', () => {
     });
   });
 
-  test('grows when its object grows, without leaving its host', async () => {
+  test.each(['Thin', 'Thick'] as const)('a %s one grows with its object, without leaving its host', async (kind) => {
+    const make = async (): Promise<FakeNode> => {
+      const node = kind === 'Thin' ? await attachedNode() : await newThickNode();
+      await node.run();
+      node.target.connect(nqnOf(node), HOST_A);
+      expect(node.replica?.status?.sizeBytes).toBe(64 * MIB);
+      // What it says is what anybody rests on: never before the volume has it.
+      node.onStatus = ({ sizeBytes }) => {
+        if (sizeBytes !== 128 * MIB) return;
+        expect(lv(node).sizeBytes).toBe(132 * MIB);
+        if (kind === 'Thick') expect(lv(node).mappedBytes).toBe(132 * MIB);
+      };
+      update(node, { sizeBytes: 128 * MIB });
+      return node;
+    };
+    const effects = await FakeNode.killEverywhere(make, (node) => {
+      expect(node.replica?.status).toMatchObject({ phase: 'Ready', sizeBytes: 128 * MIB });
+      expect(lv(node).tags).toContain(`hf.size=${128 * MIB}`);
+      expect(node.target.controllers.get(nqnOf(node))).toEqual(new Set([HOST_A]));
+    });
+    expect(effects).toBeGreaterThanOrEqual(4);
+  });
+
+  // Given an API server that was restored from a time before the volume had grown, then the disk goes on knowing its size.
+  test('keeps its size when its object has forgotten it', async () => {
     const node = await attachedNode();
     update(node, { sizeBytes: 128 * MIB });
     await node.run();
-    expect(lv(node).sizeBytes).toBe(132 * MIB);
-    expect(node.target.controllers.get(nqnOf(node))).toEqual(new Set([HOST_A]));
+    update(node, { sizeBytes: 64 * MIB });
+    await node.run();
+    expect(lv(node)).toMatchObject({ sizeBytes: 132 * MIB, tags: expect.arrayContaining([`hf.size=${128 * MIB}`]) });
   });
 });
 

@@ -19,6 +19,8 @@ export interface ReplicaFacts {
   readonly lineage: number;
   /** The logical volume that it takes over: made for an object that is lost. */
   readonly adopt: { readonly replicaUid: string; readonly volumeUid: string } | undefined;
+  /** The UID of the copy of a snapshot that it begins with; undefined: it begins empty. */
+  readonly copyUid: string | undefined;
   readonly deleting: boolean;
   readonly hasFinalizer: boolean;
   /** True once the agent has reported the replica Ready: from then on its volume holds data. */
@@ -69,6 +71,8 @@ export interface ReplicaWorld {
   readonly namesake: LvmVolume | undefined;
   /** The logical volume that is to be taken over, as long as it has its former name. */
   readonly adoptable: LvmVolume | undefined;
+  /** The copy of a snapshot that it is made from. */
+  readonly copy: LvmVolume | undefined;
   /** The export that the logical volume had under the object that is lost. */
   readonly former: ExportFacts | undefined;
   /** Looked at while the replica is to be exported and is not, and while its tags contradict its object. */
@@ -90,6 +94,9 @@ export interface ReplicaWorld {
 
 /** LV tag of a volume whose blocks have been discarded or overwritten, and read back. */
 export const ERASED_TAG = 'hf.erased';
+
+/** LV tag of a volume that was made from a copy and still begins with the header and the bitmap of the replica that was copied. */
+export const FOREIGN_HEADER_TAG = 'hf.foreign-header';
 
 const ALLOCATED = 'hf.allocated=';
 

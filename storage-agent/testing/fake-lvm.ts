@@ -6,6 +6,7 @@ import type {
   LvmVolume,
   TagChange,
   ThinPoolOptions,
+  ThinSnapshotOptions,
   ThinVolumeOptions,
 } from '../../lib/host/lvm.ts';
 import type { Killer } from './crash.ts';
@@ -133,6 +134,22 @@ export class FakeStorage implements Lvm, BlockDevices {
     });
   }
 
+  createThinSnapshot({ group, origin, name, tags }: ThinSnapshotOptions): Promise<void> {
+    return this.killer.effect('lvcreate snapshot', () => {
+      const { pool, sizeBytes, mappedBytes, layout } = this.volume(group, origin);
+      this.add({ group, name, pool, sizeBytes, tags: [...tags], layout });
+      const made = this.volume(group, name);
+      made.mappedBytes = mappedBytes;
+      made.devNo = undefined;
+      const start = this.starts.get(origin);
+      if (start !== undefined) this.starts.set(name, Buffer.from(start));
+      this.copied(origin, name);
+    });
+  }
+
+  /** For those who keep the contents of volumes. */
+  protected copied(_origin: string, _name: string): void {}
+
   activate(group: string, name: string): Promise<void> {
     return this.killer.effect('lvchange -ay', () => {
       this.volume(group, name).devNo ??= `253:${++this.minor}`;
@@ -217,8 +234,13 @@ export class FakeStorage implements Lvm, BlockDevices {
     return this.killer.effect('zeroout', () => {
       const volume = this.byDevice(device);
       this.zeroed.add(`${volume.name}:${offsetBytes}`);
+      if (offsetBytes === 0) this.starts.delete(volume.name);
       volume.mappedBytes = Math.min(volume.sizeBytes, Math.max(volume.mappedBytes, offsetBytes + lengthBytes));
     });
+  }
+
+  flush(_device?: string): Promise<void> {
+    return Promise.resolve();
   }
 
   mappedBytes(devNo: string): Promise<number> {

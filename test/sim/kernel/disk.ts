@@ -41,6 +41,14 @@ export class Content {
     this.cache.clear();
   }
 
+  /** A snapshot: the pool flushes before it keeps one. */
+  copy(): Content {
+    this.flush();
+    const made = new Content(this.isVolatile);
+    for (const [block, value] of this.medium) made.medium.set(block, value);
+    return made;
+  }
+
   /** Of each block any of the unflushed states may be the one that survives, or none. */
   losePower(fraction: () => number): void {
     for (const [block, values] of this.cache) {

@@ -78,6 +78,18 @@ class Volumes extends FakeStorage {
     if (volume) this.content(volume).zero(offsetBytes / BLOCK_BYTES, Math.ceil(lengthBytes / BLOCK_BYTES));
   }
 
+  protected override copied(origin: string, name: string): void {
+    const named = (wanted: string): Volume | undefined => [...this.lvs.values()].find((each) => each.name === wanted);
+    const [from, to] = [named(origin), named(name)];
+    if (from && to) this.contents.set(to, this.content(from).copy());
+  }
+
+  override flush(device?: string): Promise<void> {
+    const volume = device === undefined ? undefined : this.byPath(device);
+    if (volume) this.content(volume).flush();
+    return Promise.resolve();
+  }
+
   override readStart(device: string, lengthBytes: number): Promise<Buffer> {
     const volume = this.byPath(device);
     if (!volume) return super.readStart(device, lengthBytes);
@@ -223,6 +235,7 @@ const EFFECTS = new Set([
   'createGroup',
   'createThinPool',
   'createThinVolume',
+  'createThinSnapshot',
   'activate',
   'extend',
   'addTag',
@@ -231,4 +244,5 @@ const EFFECTS = new Set([
   'remove',
   'discard',
   'zero',
+  'flush',
 ]);
