@@ -13,6 +13,7 @@ import { serveHealthIfAsked } from '../lib/health.ts';
 import { createLogger, describeError, type Logger } from '../lib/log.ts';
 import { stopOnSignal } from '../lib/shutdown.ts';
 import { createChanges, type Changes } from './changes.ts';
+import { watchCandidates } from './controller/candidates.ts';
 import { controllerService } from './controller/service.ts';
 import { ControllerService, IdentityService, NodeService } from './generated/csi.ts';
 import { parseEndpoint } from './grpc/endpoint.ts';
@@ -25,6 +26,7 @@ import { createFormatRecord } from './node/format-record.ts';
 import { hostPaths } from './node/paths.ts';
 import { registration } from './node/registration.ts';
 import { nodeService } from './node/service.ts';
+import { nodeTopology, parseTopologyKeys } from './node/topology.ts';
 
 const version = '0.1.0';
 
@@ -54,6 +56,12 @@ const options = {
     default: 128,
     maximum: 500,
     description: 'volumes that this node takes; 0: no limit',
+  },
+  'topology-keys': {
+    type: 'string',
+    placeholder: 'KEY,KEY',
+    default: 'topology.kubernetes.io/region,topology.kubernetes.io/zone',
+    description: "with --mode node: the labels of the node's object that tell where it is",
   },
   ...commonOptions,
 } as const satisfies OptionSpecs;
@@ -130,29 +138,39 @@ function startController(connection: KubeConnection, changes: Changes, values: V
     onChange: ({ metadata }) => changes.notify(metadata.name),
   });
   const connections = watchConnections(connection, changes, log);
+  const placement = watchCandidates(connection, {
+    namespace: values.namespace,
+    leaseDurationMs: values['lease-duration'],
+    log,
+  });
   const handlers = controllerService({
     volumes: resource(connection, kinds.replicatedVolumes),
     cachedVolumes: () => volumes.list(),
     connections: resource(connection, kinds.volumeConnections),
     leases: resource<Lease>(connection, kinds.leases, values.namespace),
+    nodes: resource(connection, kinds.nodes),
+    claims: (namespace) => resource(connection, kinds.claims, namespace),
+    candidates: placement.candidates,
     changes,
   });
-  volumes.start();
-  connections.start();
+  const informers = [volumes, connections, ...placement.informers];
+  for (const informer of informers) informer.start();
   return {
     service: { definition: ControllerService, handlers },
-    ready: whenSynced([volumes, connections]),
-    stop: async () => void (await Promise.all([volumes.stop(), connections.stop()])),
+    ready: whenSynced(informers),
+    stop: async () => void (await Promise.all(informers.map((informer) => informer.stop()))),
   };
 }
 
 async function startNode(connection: KubeConnection, changes: Changes, values: Values, log: Logger): Promise<Running> {
   const { node = '' } = values;
+  const topologyKeys = parseTopologyKeys(values['topology-keys']);
   const volumes = resource(connection, kinds.replicatedVolumes);
   const connections = watchConnections(connection, changes, log, node);
   const handlers = nodeService({
     node,
     maxVolumes: values['max-volumes'],
+    topology: nodeTopology({ node, nodes: resource(connection, kinds.nodes), keys: topologyKeys }),
     devices: createAttachedDevices({
       node,
       connections: resource(connection, kinds.volumeConnections),

@@ -85,9 +85,7 @@ test.each([
 
 test('a refusal does not tell the value of a mount option', () => {
   expect(() => volumeUse('c', mountFlags('password=a b'))).toThrow(
-    expect.objectContaining({
-      message: expect.not.stringContaining('a b'),
-    }) as Error,
+    expect.objectContaining({ message: expect.not.stringContaining('a b') }),
   );
 });
 

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import os from 'node:os';
+import { OPERATOR_LEASE } from '../lib/api/names.ts';
 import { commonOptions, orExit, parseOrExit } from '../lib/cli.ts';
 import { systemClock } from '../lib/clock.ts';
 import { serveHealthIfAsked } from '../lib/health.ts';
@@ -37,7 +38,7 @@ const options = parseOrExit({
  * The lead, and the witness of what this operator can see. It lapses sooner than the leases of nodes: when the operator
  * was cut off for long enough that they look stale, it knows that it was.
  */
-const leaseName = 'holdfast-operator';
+const leaseName = OPERATOR_LEASE;
 const nodeLeaseMs = options['lease-duration'];
 const renewMs = nodeLeaseMs / 10;
 

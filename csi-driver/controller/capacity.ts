@@ -2,9 +2,9 @@ import type { CapacityRange } from '../generated/csi.ts';
 import { CsiError, invalid } from '../grpc/errors.ts';
 import { checkFilesystemSize, DEFAULT_FS_TYPE, type VolumeUse } from '../validation.ts';
 
-const MIB = 1024n * 1024n;
+export const MIB = 1024n * 1024n;
 /** The CRD's maximum. */
-const MAX_BYTES = 64n * 1024n * 1024n * MIB;
+export const MAX_BYTES = 64n * 1024n * 1024n * MIB;
 /** The size of a volume for which the caller has no wish. */
 const DEFAULT_BYTES = 1024n * MIB;
 

@@ -121,6 +121,64 @@ describe('CreateVolume', () => {
     await expect(first).rejects.toMatchObject({ status: 'DEADLINE_EXCEEDED' });
   });
 
+  const zones = (...values: readonly string[]) => values.map((zone) => ({ segments: { zone, region: 'r' } }));
+
+  test('Given goals near the client, Then the volume knows where its first pod is to run', async () => {
+    const { cluster, create } = setup();
+    const parameters = { placement: 'prefer near(client)' };
+    await create(request({ parameters, accessibilityRequirements: { requisite: zones('b'), preferred: zones('b') } }));
+    expect(cluster.volumes.peek('pvc-1')?.spec.clientLabels).toEqual({ zone: 'b', region: 'r' });
+  });
+
+  test('a volume can be used from everywhere, whatever topology is asked for', async () => {
+    const { create } = setup();
+    const { volume } = await create(request({ accessibilityRequirements: { requisite: zones('b') } }));
+    expect(volume?.accessibleTopology).toEqual([]);
+  });
+
+  test('Given accessFrom, Then it can be used from there, and so it stays when it is asked for again', async () => {
+    const { create } = setup();
+    const parameters = { accessFrom: 'zone' };
+    const asked = request({ parameters, accessibilityRequirements: { requisite: zones('b') } });
+    await expect(create(asked)).resolves.toMatchObject({
+      volume: { accessibleTopology: [{ segments: { zone: 'b' } }] },
+    });
+    const again = request({ parameters, accessibilityRequirements: { requisite: zones('c') } });
+    await expect(create(again)).resolves.toMatchObject({
+      volume: { accessibleTopology: [{ segments: { zone: 'b' } }] },
+    });
+  });
+
+  describe('a claim that sets parameters for itself', () => {
+    const claim = (annotations: Record<string, string>) => ({ metadata: { name: 'data', uid: '1', annotations } });
+    const parameters = {
+      replicas: '2',
+      allowOverride: 'replicas',
+      'csi.storage.k8s.io/pvc/name': 'data',
+      'csi.storage.k8s.io/pvc/namespace': 'ns',
+    };
+
+    test('gets them, and its volume stays the same when the annotations change', async () => {
+      const { cluster, create } = setup();
+      cluster.allClaims.put(claim({ 'holdfast.dev/replicas': '3' }));
+      await create(request({ parameters }));
+      expect(cluster.volumes.peek('pvc-1')?.spec.replicas).toBe(3);
+      cluster.allClaims.remove('data');
+      await expect(create(request({ parameters }))).resolves.toMatchObject({ volume: { volumeId: 'pvc-1' } });
+      expect(cluster.volumes.writes).toHaveLength(1);
+    });
+
+    test('is refused what its StorageClass does not let it set', async () => {
+      const { cluster, create } = setup();
+      cluster.allClaims.put(claim({ 'holdfast.dev/provisioning': 'Thick' }));
+      await expect(create(request({ parameters }))).rejects.toMatchObject({
+        status: 'INVALID_ARGUMENT',
+        code: 'HF420',
+      });
+      expect(cluster.volumes.writes).toHaveLength(0);
+    });
+  });
+
   test.each<[string, DeepPartial<CreateVolumeRequest>, string]>([
     ['no name', { name: '' }, 'name is missing'],
     ['no capability', { volumeCapabilities: [] }, 'volume_capabilities is missing'],

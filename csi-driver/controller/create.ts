@@ -9,11 +9,16 @@ import { fits, sizeFor } from './capacity.ts';
 import type { ControllerDeps } from './deps.ts';
 import { notReady } from './deps.ts';
 import { volumeNameFor } from './names.ts';
+import { claimOverrides } from './overrides.ts';
 import { ownParameters, readParameters } from './parameters.ts';
-
-/** What CreateVolume was asked for, kept on the volume so that a repeated call can be told from another one. */
-export const NAME_ANNOTATION = 'csi.holdfast.dev/name';
-export const PARAMETERS_ANNOTATION = 'csi.holdfast.dev/parameters';
+import { accessibleSegments, clientLabelsOf, wantsClient } from './topology.ts';
+import {
+  ACCESSIBLE_ANNOTATION,
+  NAME_ANNOTATION,
+  OVERRIDES_ANNOTATION,
+  PARAMETERS_ANNOTATION,
+  volumeMessage,
+} from './volume.ts';
 
 /**
  * Creates the ReplicatedVolume and waits until its replicas are in sync. The same request again finds the same volume.
@@ -28,7 +33,10 @@ export async function createVolume(
 ): Promise<CreateVolumeResponse> {
   const wanted = desiredVolume(request);
   const name = wanted.metadata.name;
-  const found = (await deps.volumes.get(name)) ?? (await createOrGet(deps, wanted));
+  // A claim may change its annotations later, or go: what counts is what they were when the volume was made.
+  const found =
+    (await deps.volumes.get(name)) ??
+    (await createOrGet(deps, desiredVolume(request, await claimOverrides(deps.claims, request))));
   checkSame(found, wanted, request);
 
   const uid = found.metadata.uid;
@@ -41,11 +49,19 @@ export async function createVolume(
     return (last.status?.inSync?.length ?? 0) > 0 ? last : undefined;
   });
   if (ready === undefined) throw notReady(`volume ${name} has no replicas in sync yet`, last?.status?.message);
-  return Response.fromPartial({ volume: { volumeId: name, capacityBytes: BigInt(ready.spec.capacityBytes) } });
+  return Response.fromPartial({ volume: volumeMessage(ready) });
 }
 
-/** The object that a request asks for. @throws CsiError for whatever is wrong in the request */
-export function desiredVolume(request: CreateVolumeRequest): ReplicatedVolume {
+/**
+ * The object that a request asks for.
+ *
+ * @param overrides what the claim sets instead of the StorageClass
+ * @throws CsiError for whatever is wrong in the request
+ */
+export function desiredVolume(
+  request: CreateVolumeRequest,
+  overrides: Readonly<Record<string, string>> = {},
+): ReplicatedVolume {
   const csiName = required('name', request.name, 'the name of the volume to create');
   const uses = volumeUses('volume_capabilities', request.volumeCapabilities);
   if (request.volumeContentSource !== undefined) {
@@ -54,13 +70,24 @@ export function desiredVolume(request: CreateVolumeRequest): ReplicatedVolume {
   const mutable = Object.keys(request.mutableParameters);
   if (mutable.length > 0)
     throw invalid('mutable_parameters', mutable.join(', '), 'none, as MODIFY_VOLUME is not offered');
-  const spec = { ...readParameters(request.parameters), capacityBytes: sizeFor(request.capacityRange, uses) };
+  const parameters = { ...request.parameters, ...overrides };
+  const ofClass = readParameters(parameters);
+  const requirement = request.accessibilityRequirements;
+  const { accessFrom } = parameters;
+  const accessible = accessFrom === undefined ? undefined : accessibleSegments(accessFrom, requirement);
+  const spec = {
+    ...ofClass,
+    ...(wantsClient(ofClass.placement) && { clientLabels: clientLabelsOf(requirement) }),
+    capacityBytes: sizeFor(request.capacityRange, uses),
+  };
   return {
     metadata: {
       name: volumeNameFor(csiName),
       annotations: {
         [NAME_ANNOTATION]: csiName,
         [PARAMETERS_ANNOTATION]: JSON.stringify(ownParameters(request.parameters)),
+        ...(Object.keys(overrides).length > 0 && { [OVERRIDES_ANNOTATION]: JSON.stringify(overrides) }),
+        ...(accessible && { [ACCESSIBLE_ANNOTATION]: JSON.stringify(accessible) }),
       },
     },
     // What is absent here gets the CRD's defaults from the API server.

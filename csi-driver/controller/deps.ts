@@ -1,7 +1,9 @@
 import type { ReplicatedVolume, VolumeConnection } from '../../lib/api/index.ts';
-import type { Lease, Resource } from '../../lib/kube/client.ts';
+import type { KubeNode, Lease, Resource } from '../../lib/kube/client.ts';
+import type { CandidateNode } from '../../operator/placement/request.ts';
 import type { Changes } from '../changes.ts';
 import { CsiError } from '../grpc/errors.ts';
+import type { Claims } from './overrides.ts';
 
 /** What the controller service works with: the API, and nothing of this machine. */
 export interface ControllerDeps {
@@ -9,8 +11,16 @@ export interface ControllerDeps {
   readonly connections: Pick<Resource<VolumeConnection>, 'get'>;
   /** The Leases of the namespace where the client agents have theirs. */
   readonly leases: Pick<Resource<Lease>, 'get'>;
+  /** The cluster's nodes, whose labels goals `near(client)` compare. */
+  readonly nodes: Pick<Resource<KubeNode>, 'get'>;
+  readonly claims: Claims;
+  /** The storage nodes as placement sees them, as they were a moment ago. */
+  readonly candidates: () => readonly CandidateNode[];
   readonly changes: Changes;
 }
+
+/** What attaching works with. */
+export type PublishDeps = Omit<ControllerDeps, 'claims'>;
 
 /** What lists work with as well. */
 export interface ListDeps extends Pick<ControllerDeps, 'volumes'> {

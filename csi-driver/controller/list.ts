@@ -13,6 +13,7 @@ import { CsiError, invalid } from '../grpc/errors.ts';
 import { healthOfVolume } from '../health.ts';
 import { isVolumeName, required } from '../validation.ts';
 import { noVolume, type ListDeps } from './deps.ts';
+import { volumeMessage } from './volume.ts';
 
 /** All volumes by name, from the cache, each with the node that may write to it. */
 export function listVolumes({ cachedVolumes }: ListDeps, request: ListVolumesRequest): ListVolumesResponse {
@@ -54,10 +55,10 @@ async function read({ volumes }: ListDeps, id: string): Promise<ReplicatedVolume
   return volume;
 }
 
-function entryOf({ metadata, spec, status }: ReplicatedVolume) {
-  const node = status?.attachment?.node;
+function entryOf(volume: ReplicatedVolume) {
+  const node = volume.status?.attachment?.node;
   return {
-    volume: { volumeId: metadata.name, capacityBytes: BigInt(spec.capacityBytes) },
+    volume: volumeMessage(volume),
     status: { publishedNodeIds: node === undefined ? [] : [node] },
   };
 }

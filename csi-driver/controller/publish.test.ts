@@ -52,6 +52,13 @@ const unpublish = (nodeId: string, ms?: number) =>
     callContext(ms),
   );
 
+/** Where the volume's replicas are to be placed near its client. */
+const nearClient = (): void => {
+  const { spec, ...rest } = volume();
+  const placement = { constraints: [], goals: [{ weight: 10, near: {} }] };
+  cluster.volumes.put({ ...rest, spec: { ...spec, placement, clientLabels: { zone: 'b', rack: 'r7' } } });
+};
+
 /** What the operator and the client agent do in answer to `attachTo`. */
 function grant(node: string, epoch: number): void {
   cluster.setStatus('vol', { attachment: { node, hostNqn: `nqn:${node}`, epoch, clean: true } });
@@ -227,5 +234,29 @@ describe('DeleteVolume', () => {
     cluster.volumes.beforeWrite(() => cluster.volumes.put({ ...volume(), spec: { ...volume().spec, attachTo: 'n1' } }));
     await expect(remove('vol')).rejects.toMatchObject({ status: 'ABORTED' });
     expect(volume().metadata.deletionTimestamp).toBeUndefined();
+  });
+});
+
+describe('near(client)', () => {
+  const labels = { zone: 'a', 'kubernetes.io/os': 'linux' };
+
+  test('is near the node that gets the volume, by the labels that storage nodes have', async () => {
+    nearClient();
+    cluster.nodes.put({ metadata: { name: 'n1', labels } });
+    await expect(publish({}, callContext(50))).rejects.toMatchObject({ status: 'DEADLINE_EXCEEDED' });
+    expect(volume().spec).toMatchObject({ attachTo: 'n1', clientLabels: { zone: 'a' } });
+    expect(volume().spec.clientLabels).not.toHaveProperty('rack');
+  });
+
+  test('keeps what it had where Kubernetes does not know the node', async () => {
+    nearClient();
+    await expect(publish({}, callContext(50))).rejects.toMatchObject({ status: 'DEADLINE_EXCEEDED' });
+    expect(volume().spec).toMatchObject({ attachTo: 'n1', clientLabels: { zone: 'b', rack: 'r7' } });
+  });
+
+  test('costs nothing where no goal asks for it', async () => {
+    cluster.nodes.put({ metadata: { name: 'n1', labels } });
+    await expect(publish({}, callContext(50))).rejects.toMatchObject({ status: 'DEADLINE_EXCEEDED' });
+    expect(volume().spec.clientLabels).toBeUndefined();
   });
 });

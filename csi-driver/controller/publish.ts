@@ -9,7 +9,8 @@ import type {
 import { CsiError, invalid } from '../grpc/errors.ts';
 import type { CallContext } from '../grpc/handlers.ts';
 import { isVolumeName, required, volumeUse } from '../validation.ts';
-import { notReady, noVolume, type ControllerDeps } from './deps.ts';
+import { notReady, noVolume, type PublishDeps } from './deps.ts';
+import { comparableLabels, wantsClient, type Segments } from './topology.ts';
 
 /** Keys of the publish context, which the CO carries to the node. */
 export const DEVICE_PATH_KEY = 'devicePath';
@@ -23,7 +24,7 @@ const WRITE_ATTEMPTS = 5;
  * that the operator granted.
  */
 export async function controllerPublish(
-  deps: ControllerDeps,
+  deps: PublishDeps,
   request: ControllerPublishVolumeRequest,
   context: CallContext,
 ): Promise<ControllerPublishVolumeResponse> {
@@ -39,7 +40,10 @@ export async function controllerPublish(
     throw new CsiError('NOT_FOUND', 'HF408', message, 'node_id');
   }
 
-  const { uid } = (await setAttachTo(deps, volume, (current) => attachTo(current, node))).metadata;
+  // Where replicas are placed later, near the client is near this node.
+  const { labels } = wantsClient(volume.spec.placement) ? ((await deps.nodes.get(node))?.metadata ?? {}) : {};
+  const client = labels && comparableLabels(labels, deps.candidates());
+  const { uid } = (await setAttachTo(deps, volume, (current) => attachTo(current, node), client)).metadata;
   let last: ReplicatedVolume | undefined;
   let connection: VolumeConnection | undefined;
   const publishContext = await deps.changes.waitFor(id, context, async () => {
@@ -60,7 +64,7 @@ export async function controllerPublish(
  * the volume, or the operator has fenced it.
  */
 export async function controllerUnpublish(
-  deps: ControllerDeps,
+  deps: PublishDeps,
   request: ControllerUnpublishVolumeRequest,
   context: CallContext,
 ): Promise<ControllerUnpublishVolumeResponse> {
@@ -101,11 +105,16 @@ function attachTo(volume: ReplicatedVolume, node: string): string | undefined {
   return node;
 }
 
-/** Writes `spec.attachTo` as decided on what was read; after a conflict it is read and decided again. */
+/**
+ * Writes `spec.attachTo` as decided on what was read; after a conflict it is read and decided again.
+ *
+ * @param client the labels of the node, to be written with it
+ */
 async function setAttachTo(
-  deps: ControllerDeps,
+  deps: PublishDeps,
   found: ReplicatedVolume,
   decide: (volume: ReplicatedVolume) => string | undefined,
+  client?: Segments,
 ): Promise<ReplicatedVolume> {
   const { name, uid } = found.metadata;
   let volume: ReplicatedVolume | undefined = found;
@@ -114,8 +123,14 @@ async function setAttachTo(
     const value = decide(volume);
     if (value === undefined) return volume;
     const { resourceVersion } = volume.metadata;
+    // A merge patch keeps the keys that it doesn't name.
+    const forgotten = Object.fromEntries(Object.keys(volume.spec.clientLabels ?? {}).map((key) => [key, null]));
+    const clientLabels = client && { ...forgotten, ...client };
     try {
-      return await deps.volumes.patch(name, { metadata: { resourceVersion }, spec: { attachTo: value } });
+      return await deps.volumes.patch(name, {
+        metadata: { resourceVersion },
+        spec: { attachTo: value, ...(clientLabels && { clientLabels }) },
+      });
     } catch (error) {
       if (!(error instanceof KubeError) || !error.isConflict) throw error;
       volume = await deps.volumes.get(name);

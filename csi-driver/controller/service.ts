@@ -13,6 +13,7 @@ import { deleteVolume } from './delete.ts';
 import { noVolume, type ControllerDeps, type ListDeps } from './deps.ts';
 import { volumeNameFor } from './names.ts';
 import { getVolume, getVolumeHealth, listVolumeHealth, listVolumes } from './list.ts';
+import { getCapacity } from './room.ts';
 import { controllerPublish, controllerUnpublish } from './publish.ts';
 
 const capabilities = [
@@ -22,6 +23,7 @@ const capabilities = [
   Rpc.LIST_VOLUMES,
   Rpc.LIST_VOLUMES_PUBLISHED_NODES,
   Rpc.GET_VOLUME,
+  Rpc.GET_CAPACITY,
   Rpc.GET_VOLUME_HEALTH,
   Rpc.LIST_VOLUME_HEALTH,
 ];
@@ -37,6 +39,7 @@ export function controllerService(deps: ControllerDeps & ListDeps, locks: Volume
     controllerListVolumeHealth: async (request) => listVolumeHealth(deps, request),
     controllerGetVolume: (request) => getVolume(deps, request),
     controllerGetVolumeHealth: (request) => getVolumeHealth(deps, request),
+    getCapacity: async (request) => getCapacity(deps, request),
     validateVolumeCapabilities: (request) => validateCapabilities(deps, request),
     controllerGetCapabilities: async () =>
       ControllerGetCapabilitiesResponse.fromPartial({
@@ -51,6 +54,7 @@ export function controllerService(deps: ControllerDeps & ListDeps, locks: Volume
       'controllerListVolumeHealth',
       'controllerGetVolume',
       'controllerGetVolumeHealth',
+      'getCapacity',
       'validateVolumeCapabilities',
       'controllerGetCapabilities',
     ],

@@ -17,7 +17,9 @@ export function identityService(options: {
       GetPluginInfoResponse.fromPartial({ name: CSI_DRIVER_NAME, vendorVersion: options.version }),
     getPluginCapabilities: async () =>
       GetPluginCapabilitiesResponse.fromPartial({
-        capabilities: [{ type: { $case: 'service', value: { type: ServiceType.CONTROLLER_SERVICE } } }],
+        capabilities: [ServiceType.CONTROLLER_SERVICE, ServiceType.VOLUME_ACCESSIBILITY_CONSTRAINTS].map((type) => ({
+          type: { $case: 'service', value: { type } },
+        })),
       }),
     probe: async () => ProbeResponse.fromPartial({ ready: options.ready() }),
   };

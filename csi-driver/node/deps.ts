@@ -12,6 +12,8 @@ export interface NodeDeps {
   readonly node: string;
   /** How many volumes this node takes; 0 for no limit. */
   readonly maxVolumes: number;
+  /** The labels by which it is told from where this node's volumes can be used. */
+  readonly topology: () => Promise<Readonly<Record<string, string>>>;
   readonly devices: AttachedDevices;
   readonly mounts: Mounts;
   readonly filesystems: Filesystems;

@@ -176,9 +176,10 @@ describe('NodeGetVolumeStats', () => {
   });
 });
 
-test('NodeGetInfo gives the node name and how many volumes it takes', async () => {
+test('NodeGetInfo gives the node name, how many volumes it takes and where it is', async () => {
   await expect(nodeService(node.deps).nodeGetInfo?.({}, callContext())).resolves.toMatchObject({
     nodeId: 'n1',
     maxVolumesPerNode: 10n,
+    accessibleTopology: { segments: { zone: 'a' } },
   });
 });

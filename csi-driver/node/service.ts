@@ -27,7 +27,11 @@ export function nodeService(deps: NodeDeps, locks: VolumeLocks = new Map()): Nod
     nodeGetVolumeStats: (request) => nodeVolumeStats(deps, request),
     nodeGetVolumeHealth: (request) => nodeVolumeHealth(deps, request),
     nodeGetInfo: async () =>
-      NodeGetInfoResponse.fromPartial({ nodeId: deps.node, maxVolumesPerNode: BigInt(deps.maxVolumes) }),
+      NodeGetInfoResponse.fromPartial({
+        nodeId: deps.node,
+        maxVolumesPerNode: BigInt(deps.maxVolumes),
+        accessibleTopology: { segments: { ...(await deps.topology()) } },
+      }),
     nodeGetCapabilities: async () =>
       NodeGetCapabilitiesResponse.fromPartial({
         capabilities: capabilities.map((type) => ({ type: { $case: 'rpc', value: { type } } })),

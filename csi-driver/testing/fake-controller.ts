@@ -1,6 +1,8 @@
 import { DEFAULT_STALL_POLICY } from '../../lib/api/policy.ts';
 import type { ReplicatedVolume, VolumeConnection } from '../../lib/api/index.ts';
-import type { Lease } from '../../lib/kube/client.ts';
+import type { KubeObject } from '../../lib/api/meta.ts';
+import type { KubeNode, Lease } from '../../lib/kube/client.ts';
+import type { CandidateNode } from '../../operator/placement/request.ts';
 import { createChanges, type Changes } from '../changes.ts';
 import type { ControllerDeps, ListDeps } from '../controller/deps.ts';
 import { VolumeCapability, VolumeCapability_AccessMode_Mode as Mode } from '../generated/csi.ts';
@@ -12,6 +14,10 @@ export interface FakeCluster extends ControllerDeps, ListDeps {
   readonly volumes: FakeResource<ReplicatedVolume>;
   readonly connections: FakeResource<VolumeConnection>;
   readonly leases: FakeResource<Lease>;
+  readonly nodes: FakeResource<KubeNode>;
+  /** The claims of every namespace. */
+  readonly allClaims: FakeResource<KubeObject>;
+  candidates: () => readonly CandidateNode[];
   readonly changes: Changes;
   /** Changes a volume's status as the operator would. */
   setStatus(name: string, status: NonNullable<ReplicatedVolume['status']>): void;
@@ -26,11 +32,16 @@ export function fakeCluster(react: (volume: ReplicatedVolume) => void = () => un
   }, withDefaults);
   const connections = fakeResource<VolumeConnection>(({ spec }) => changes.notify(spec.volume));
   const leases = fakeResource<Lease>();
+  const allClaims = fakeResource<KubeObject>();
   return {
     volumes,
     cachedVolumes: () => volumes.all(),
     connections,
     leases,
+    nodes: fakeResource<KubeNode>(),
+    allClaims,
+    claims: () => allClaims,
+    candidates: () => storageNodes,
     changes,
     setStatus(name, status) {
       const volume = volumes.peek(name);
@@ -39,6 +50,17 @@ export function fakeCluster(react: (volume: ReplicatedVolume) => void = () => un
     },
   };
 }
+
+/** Three storage nodes with 100 GiB each. */
+const storageNodes: readonly CandidateNode[] = ['a', 'b', 'c'].map((zone) => ({
+  name: `storage-${zone}`,
+  labels: { zone, 'kubernetes.io/hostname': `storage-${zone}` },
+  cordoned: false,
+  draining: false,
+  alive: true,
+  pools: [{ name: 'pool', capacityBytes: 100 * 2 ** 30, usedBytes: 0, provisionedBytes: 0 }],
+  replicaCount: 0,
+}));
 
 /** What the CRD's defaults would add. */
 function withDefaults(volume: ReplicatedVolume): ReplicatedVolume {

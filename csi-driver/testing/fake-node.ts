@@ -90,6 +90,7 @@ export function fakeNode(): FakeNode {
   const deps: NodeDeps = {
     node: 'n1',
     maxVolumes: 10,
+    topology: async () => ({ zone: 'a' }),
     devices: {
       async ready() {
         const found = device();

@@ -94,6 +94,7 @@ export function fakeWorld(node: string): { readonly controller: ControllerDeps &
     node: {
       node,
       maxVolumes: 128,
+      topology: async () => ({ zone: 'a' }),
       devices: createAttachedDevices({ node, connections: cluster.connections, changes: cluster.changes, paths }),
       mounts: mountTable,
       filesystems,

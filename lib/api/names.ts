@@ -23,6 +23,9 @@ export const SNAPSHOT_LABEL = `${API_GROUP}/snapshot`;
 /** Annotation of a ReplicatedVolume that `holdfast recover` is building up: the operator leaves it alone meanwhile. */
 export const RECOVERING_ANNOTATION = `${API_GROUP}/recovering`;
 
+/** The operator's lead. It is also the witness of what those see who judge the other Leases. */
+export const OPERATOR_LEASE = 'holdfast-operator';
+
 /** Lease by which a storage-agent shows that it lives. */
 export function storageLeaseName(storageNode: string): string {
   return `storage-${storageNode}`;

@@ -80,6 +80,13 @@ export const kinds = {
   } as ResourceKind<Lease>,
   events: { group: '', version: 'v1', kind: 'Event', plural: 'events', namespaced: true } as ResourceKind<KubeEvent>,
   nodes: { group: '', version: 'v1', kind: 'Node', plural: 'nodes', namespaced: false } as ResourceKind<KubeNode>,
+  claims: {
+    group: '',
+    version: 'v1',
+    kind: 'PersistentVolumeClaim',
+    plural: 'persistentvolumeclaims',
+    namespaced: true,
+  } as ResourceKind<KubeObject>,
   namespaces: {
     group: '',
     version: 'v1',

@@ -67,6 +67,9 @@ export function startControllerDriver(options: DriverOptions): ControllerDriver 
     volumes: kube.resource(kinds.replicatedVolumes),
     connections: kube.resource(kinds.volumeConnections),
     leases: kube.resource(kinds.leases, namespace),
+    // Nothing here is placed near its client.
+    nodes: { get: async () => undefined },
+    candidates: () => [],
     changes,
   };
   return {
@@ -99,6 +102,7 @@ export function startNodeDriver(
   const deps: NodeDeps = {
     node,
     maxVolumes: 0,
+    topology: async () => ({}),
     devices: createAttachedDevices({ node, connections: kube.resource(kinds.volumeConnections), changes, paths }),
     mounts,
     filesystems,

@@ -64,6 +64,7 @@ function ask(facts: Facts, demand: Demand): PlaceResult | { readonly ok: false; 
       sizeBytes,
       thick: spec.provisioning === 'Thick',
       ...(demand.copies === true ? { initialBytes: sizeBytes } : {}),
+      ...(spec.clientLabels === undefined ? {} : { clientLabels: spec.clientLabels }),
     });
   } catch (error) {
     // Only a mistake in the volume's own placement is an answer; anything else is a bug and must be seen.
