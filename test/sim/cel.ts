@@ -10,7 +10,7 @@ export type Rule = (self: unknown, oldSelf: unknown) => boolean;
 type Scope = Readonly<Record<string, unknown>>;
 type Node = (scope: Scope) => unknown;
 
-const TOKEN = /\s*(?:(\d+)|'([^']*)'|([A-Za-z_]\w*)|(\|\||&&|[=!<>]=|[-<>!%().,+*/]))/y;
+const TOKEN = /\s*(?:(\d+)|(?:'([^']*)'|"([^"]*)")|(in\b)|([A-Za-z_]\w*)|(\|\||&&|[=!<>]=|[-<>!%().,+*/[\]]))/y;
 
 interface Token {
   readonly kind: 'number' | 'string' | 'name' | 'sign';
@@ -24,7 +24,8 @@ function tokens(rule: string): Token[] {
     const at = TOKEN.lastIndex;
     const match = TOKEN.exec(rule);
     if (match === null) throw new SyntaxError(`${rule}: unknown at ${at}`);
-    const [, number, string, name, sign] = match;
+    const [, number, single, double, word, name, sign = word] = match;
+    const string = single ?? double;
     if (number !== undefined) found.push({ kind: 'number', text: number });
     else if (string !== undefined) found.push({ kind: 'string', text: string });
     else if (name !== undefined) found.push({ kind: 'name', text: name });
@@ -41,6 +42,7 @@ const OPERATORS: readonly Readonly<Record<string, (a: unknown, b: unknown) => un
     '<=': (a, b) => Number(a) <= Number(b),
     '>': (a, b) => Number(a) > Number(b),
     '>=': (a, b) => Number(a) >= Number(b),
+    in: (a, b) => (b as readonly unknown[]).some((each) => sameJson(a, each)),
   },
   { '%': (a, b) => Number(a) % Number(b) },
 ];
@@ -99,6 +101,7 @@ export function compile(rule: string): Rule {
       expect(')');
       return inner;
     }
+    if (take('[')) return list();
     const token = input[at];
     at += 1;
     if (token?.kind === 'number') return () => Number(token.text);
@@ -106,6 +109,14 @@ export function compile(rule: string): Rule {
     if (token?.kind !== 'name') throw new SyntaxError(`${rule}: nothing is known that begins with "${token?.text}"`);
     if (isSign('(')) return call(token.text);
     return fields(token.text);
+  };
+  const list = (): Node => {
+    const items: Node[] = [];
+    while (!take(']')) {
+      if (items.length > 0) expect(',');
+      items.push(either());
+    }
+    return (scope) => items.map((item) => item(scope));
   };
   const path = (first: string): string[] => {
     const names = [first];

@@ -15,6 +15,8 @@ test.each([
   ],
   ['has(self.a.b)', { a: {} }, undefined, false],
   ['size(self) <= 2', 'abc', undefined, false],
+  ['self in ["Ready", \'Deleting\']', 'Deleting', undefined, true],
+  ['self.index in [1, 2]', { index: 3 }, undefined, false],
   ['!(self.a > 1 && self.b < 3)', { a: 2, b: 3 }, undefined, true],
 ])('%s of %j after %j: %s', (rule, self, oldSelf, holds) => {
   expect(compile(rule)(self, oldSelf)).toBe(holds);
