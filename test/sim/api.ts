@@ -76,6 +76,7 @@ export function createApiServer(nowMs: () => number): ApiServer {
     if (value === undefined) throw new Error(`the simulated API server has no ${kind.kind}`);
     return value;
   };
+  for (const kind of Object.values(kinds)) make<KubeObject>(kind);
   const api: ApiServer = {
     volumes: make(kinds.replicatedVolumes),
     replicas: make(kinds.volumeReplicas),
