@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 KEEP ?=
 LAB := $(NODE) test/lab/main.ts
 
-.PHONY: help install bench sim model mutants chaos stall build generate verify lint format typecheck test test-unit test-api test-lab test-gate demo demo-clean demo-kubectl lab-assets clean
+.PHONY: help install bench sim model mutants chaos stall build generate verify lint format typecheck test test-unit test-api test-lab test-gate demo demo-clean demo-kubectl lab-assets images images-lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -83,6 +83,12 @@ demo-kubectl: install ## kubectl in a kept demo: make demo-kubectl ARGS="get rv"
 
 lab-assets: install ## build what the lab needs, without starting it
 	$(LAB) assets
+
+images: install ## the container images as OCI archives, with an SBOM each: make images ARGS="--prefix registry.example/team/"
+	@$(NODE) images/main.ts $(ARGS)
+
+images-lock: install ## take the newest Debian packages into the images
+	$(NODE) images/lock.ts
 
 clean: ## remove what was built here (not the cache)
 	rm -rf dist build

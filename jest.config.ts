@@ -13,7 +13,7 @@ const config: Config = {
     {
       ...common,
       displayName: 'unit',
-      testMatch: ['<rootDir>/{lib,operator,csi-driver,storage-agent,cli,charts,test}/**/*.test.ts'],
+      testMatch: ['<rootDir>/{lib,operator,csi-driver,storage-agent,cli,charts,images,test}/**/*.test.ts'],
       testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/api/', '\\.lab\\.test\\.ts$'],
     },
     { ...common, displayName: 'api', testMatch: ['<rootDir>/test/api/**/*.test.ts'] },
