@@ -1,12 +1,15 @@
 /**
  * Generates what is derived: from crds/*.yaml the TypeScript types and schemas in lib/api/generated/ and the reference in
- * docs/reference/crds.md, from the chart's values its README. `node generate.ts` writes them, `node generate.ts --check` fails when one is not current.
+ * docs/reference/crds.md, from the chart's values its README, from the parameters of StorageClasses their admission policy and
+ * the table of their reference. `node generate.ts` writes them, `node generate.ts --check` fails when one is not current.
  */
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { load } from 'js-yaml';
 import { compile, type JSONSchema } from 'json-schema-to-typescript';
 import { format } from 'prettier';
+import { storageClassPolicy } from './charts/storage-class-policy.ts';
+import { withParameterTable } from './charts/storage-class-table.ts';
 import { chartReadme } from './charts/values-table.ts';
 import { crdReference } from './lib/api/reference.ts';
 import type { Crd, Schema } from './lib/api/crd.ts';
@@ -23,6 +26,11 @@ outputs.set(`${generatedDir}/schemas.ts`, await schemasOf(crds));
 outputs.set('docs/reference/crds.md', await format(crdReference(crds), { ...style, parser: 'markdown' }));
 const values = await readFile(path.join(root, 'charts/holdfast/values.yaml'), 'utf8');
 outputs.set('charts/holdfast/README.md', await format(chartReadme(values), { ...style, parser: 'markdown' }));
+const policy = 'charts/holdfast/files/admission/storage-classes.yaml';
+outputs.set(policy, await format(storageClassPolicy(), { ...style, parser: 'yaml' }));
+const reference = 'docs/reference/storage-class.md';
+const page = withParameterTable(await readFile(path.join(root, reference), 'utf8'));
+outputs.set(reference, await format(page, { ...style, parser: 'markdown' }));
 await finish(outputs, process.argv.includes('--check'));
 
 async function readCrds(): Promise<Crd[]> {

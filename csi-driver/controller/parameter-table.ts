@@ -32,7 +32,7 @@ const LABEL = `([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?${NAME}`;
 
 /** The grammar of operator/placement/parse.ts, which also counts and compares. */
 function placementPattern(): string {
-  const s = '[ \\t\\r\\n]*';
+  const s = '\\s*';
   const value = `(""|${NAME})`;
   const one = `(distinct|same)${s}[(]${s}${LABEL}${s}[)]`;
   const exists = `exists${s}[(]${s}${LABEL}${s}[)]`;
@@ -40,9 +40,9 @@ function placementPattern(): string {
   const near = `near${s}[(]${s}client${s}(,${s}${LABEL}${s})?[)]`;
   const spread = `spread${s}[(]${s}capacity${s}[)]`;
   const weight = `${s}[(]${s}0*(100|[1-9][0-9]?)${s}[)]${s}`;
-  const goal = `prefer(${weight}|[ \\t\\r\\n]+)(${one}|${list('in')}|${near}|${spread})`;
+  const goal = `prefer(${weight}|\\s+)(${one}|${list('in')}|${near}|${spread})`;
   const term = `(${one}|${exists}|${list('(in|notIn)')}|${goal})`;
-  return `${s}(${term}(${s};${s}${term})*(${s};)?)?${s}`;
+  return `${s}(${term}${s}(;${s}|$))*`;
 }
 
 const overridable = [
