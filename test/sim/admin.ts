@@ -13,8 +13,6 @@ export interface Admin {
   recoverWhenAsked(): void;
   /** The API server has been restored: runs it in any case, again and again. */
   recoverAlways(): void;
-  /** `recover` has found two histories that a policy of the volume let come apart, and nobody may choose but a person. */
-  isUndecided(): boolean;
   /** For so long looks for a volume that waits for replicas out of reach, and then gives their writes up. */
   force(forMs: number): void;
 }
@@ -25,11 +23,18 @@ export interface AdminOptions {
   readonly namespace: string;
   readonly volume: string;
   readonly say: (what: string) => void;
+  /** One of several replicas from which the volume may go on. */
+  readonly choose: (replicas: readonly string[]) => string;
+  /** The person is about to accept the loss of what others hold. */
+  readonly onDecision: () => void;
 }
 
 const LOOK_MS = 1000;
+/** A person who is asked to decide waits first whether it is still necessary. */
+const HOPE_MS = 8000;
 
-export function startAdmin({ scheduler, kubeOf, namespace, volume: name, say }: AdminOptions): Admin {
+export function startAdmin(options: AdminOptions): Admin {
+  const { scheduler, kubeOf, namespace, volume: name, say } = options;
   const handle: ProgramHandle = { name: 'admin', alive: true };
   const kube = kubeOf(handle);
   const context: Context = {
@@ -40,13 +45,15 @@ export function startAdmin({ scheduler, kubeOf, namespace, volume: name, say }: 
     leases: kube.resource(kinds.leases, namespace),
     nowMs: () => WORLD_BEGAN_MS + scheduler.now(),
     out: (text) => {
-      isUndecided ||= text.includes('two histories contradict each other');
+      offered.push(...[...text.matchAll(/--keep (\S+)/g)].map((match) => match[1] ?? ''));
       say(text.trim());
     },
     paint: (text) => text,
   };
   let recovers: 'when asked' | 'always' | undefined;
-  let isUndecided = false;
+  /** What the last command offered to go on from, and since when there was something to decide. */
+  const offered: string[] = [];
+  let undecidedMs: number | undefined;
 
   /** Looks again and again, until there is nothing more to do; what fails is done again. */
   const look = async (work: () => Promise<boolean>): Promise<void> => {
@@ -62,7 +69,13 @@ export function startAdmin({ scheduler, kubeOf, namespace, volume: name, say }: 
   const recoverOnce = async (): Promise<boolean> => {
     const volume = await context.volumes.get(name);
     if (recovers !== 'always' && volume?.status?.message?.includes('HF200') !== true) return false;
+    offered.length = 0;
     await recover(context, { volume: undefined, without: [], apply: true, json: false });
+    undecidedMs = offered.length === 0 ? undefined : (undecidedMs ?? scheduler.now());
+    if (undecidedMs === undefined || scheduler.now() < undecidedMs + HOPE_MS) return false;
+    options.onDecision();
+    const keep = options.choose([...offered]);
+    await recover(context, { volume: name, without: [], keep, acceptDataLoss: true, apply: true, json: false });
     return false;
   };
   const forceOnce = async (): Promise<boolean> => {
@@ -82,7 +95,6 @@ export function startAdmin({ scheduler, kubeOf, namespace, volume: name, say }: 
   return {
     recoverWhenAsked: () => begin('when asked'),
     recoverAlways: () => begin('always'),
-    isUndecided: () => isUndecided,
     force: (forMs) => {
       const endMs = scheduler.now() + forMs;
       void look(async () => scheduler.now() >= endMs || (await forceOnce()));

@@ -49,6 +49,8 @@ export interface Laws {
   onArrayStart(): void;
   /** A filesystem is about to be made on the volume. */
   onFormat(): void;
+  /** A person accepts the loss of what a replica lacks, and goes on from it: the record as it is now. */
+  onDecision(): void;
   /** The API server forgets: until a client has the volume under a later epoch than ever, the record says nothing of the truth. */
   onRestore(restore: () => void): void;
   wasRestored(): boolean;
@@ -60,6 +62,8 @@ export interface Laws {
   /** By block, the last value that was acknowledged. */
   readonly acknowledged: ReadonlyMap<number, number>;
 }
+
+type Status = NonNullable<ReplicatedVolume['status']>;
 
 const kindOfChange: Readonly<Record<string, ApiWrite['kind']>> = {
   ReplicatedVolume: 'volume',
@@ -108,23 +112,35 @@ export function createLaws(options: LawsOptions): Laws {
   };
 
   const volumeChanged = (before: ReplicatedVolume | undefined, after: ReplicatedVolume | undefined): void => {
-    const { status: old = {} } = before ?? {};
-    const { status: now = {} } = after ?? {};
+    const old: Status = before?.status ?? {};
+    const now: Status = after?.status ?? {};
     const isAsked = JSON.stringify(after?.spec.forceStart) !== JSON.stringify(before?.spec.forceStart);
     if (isAsked) accepted = now.recordGeneration ?? 0;
-    if ((now.lineage ?? 1) > (old.lineage ?? 1)) {
-      if (forgottenEpoch === undefined && accepted !== (old.recordGeneration ?? 0))
-        broken(
-          'a person decides',
-          `a start is forced that was asked for when the record was ${accepted}, and it is ${old.recordGeneration} by now`,
-        );
-      const { inSync = [] } = now;
-      if (inSync.length > 1)
-        broken('start only from the record', `after a forced start ${inSync.join(', ')} are in sync`);
-      truth.goOnFrom(inSync[0] ?? '', old.attachment?.epoch ?? 0);
+    if ((now.lineage ?? 1) > (old.lineage ?? 1)) lineageBegins(old, now);
+    if (now.attachment?.node && now.attachment.epoch > (old.attachment?.epoch ?? 0)) {
+      truth.granted(now.attachment.epoch, now.inSync ?? []);
     }
     if (now.attachment?.node && now.attachment.epoch > (forgottenEpoch ?? Infinity)) forgottenEpoch = undefined;
     compareSets(before, after);
+  };
+
+  const lineageBegins = (old: Status, now: Status): void => {
+    const isDecided = accepted === (old.recordGeneration ?? 0);
+    // Another one is what the disks know and the API server had forgotten.
+    if (!isDecided && forgottenEpoch !== undefined) return;
+    if (!isDecided)
+      broken(
+        'a person decides',
+        `a start is forced that was asked for when the record was ${accepted}, and it is ${old.recordGeneration} by now`,
+      );
+    accepted = -1;
+    const { inSync = [] } = now;
+    if (inSync.length > 1)
+      broken('start only from the record', `after a forced start ${inSync.join(', ')} are in sync`);
+    const epochs = [old.attachment?.epoch ?? 0, (now.attachment?.epoch ?? 0) - 1];
+    const lacks = truth.goOnFrom(inSync[0] ?? '', Math.max(...epochs));
+    if (lacks.length > 0)
+      broken('a person decides', `${inSync[0]} lacks more than it was told to: ${lacks.join('; ')}`);
   };
 
   const compareSets = (before: ReplicatedVolume | undefined, after: ReplicatedVolume | undefined): void => {
@@ -142,6 +158,7 @@ export function createLaws(options: LawsOptions): Laws {
           broken('in sync means proven', `${name} joins the in-sync set: ${volatile.join('; ')}`);
       }
     }
+    for (const name of was) if (!is.includes(name) && after !== undefined) truth.left(name);
     truth.onlyThese(is);
     const [old, now] = [before?.status?.attachment, after?.status?.attachment];
     if (old !== undefined && now !== undefined && now.epoch > old.epoch) entomb();
@@ -251,6 +268,9 @@ export function createLaws(options: LawsOptions): Laws {
       };
     },
     onPowerLoss: (machine) => {
+      for (const { metadata, spec } of api.replicas.rows.values()) {
+        if (spec.storageNode === machine) truth.lostPower(metadata.name);
+      }
       for (const name of forgottenEpoch === undefined ? inSyncNow() : []) {
         if (api.replicas.rows.get(name)?.spec.storageNode !== machine) continue;
         // An array that was stopped in order has left nothing in a cache.
@@ -272,8 +292,13 @@ export function createLaws(options: LawsOptions): Laws {
       const written = [...acknowledged.values()].filter((each) => each > 0).length;
       if (written > 0) broken('what is there is never formatted', `mkfs, and users have written ${written} blocks`);
     },
+    onDecision: () => {
+      const [volume] = api.volumes.rows.values();
+      accepted = volume?.status?.recordGeneration ?? 0;
+    },
     onRestore: (restore) => {
       restored = true;
+      accepted = -1;
       const epochs = (): number[] => [...api.volumes.rows.values()].map(({ status }) => status?.attachment?.epoch ?? 0);
       forgottenEpoch = Math.max(0, forgottenEpoch ?? 0, ...epochs());
       born.clear();

@@ -112,7 +112,7 @@ function apply(world: World, step: Step, trace: Trace | undefined): void {
       Object.assign(health, { down: true });
       later(API_RESTART_MS, () => Object.assign(health, { down: false }));
       world.laws.onRestore(() => world.api.restore(scheduler.now() - step.backMs, step.bumped));
-      world.user.forget();
+      world.user.forget(world.volume()?.spec.attachTo ?? '');
       world.admin.recoverAlways();
       return;
     case 'force':
@@ -147,15 +147,13 @@ function healAll(world: World): void {
 
 /** After any schedule the volume heals, can be written, and in the end nothing is left of what isn't needed. */
 async function comesToRest(world: World, { shape, restsOn = 'c1' }: Schedule): Promise<void> {
-  const { scheduler, laws, user, admin } = world;
-  const mayComeApart = isContinuing(shape);
+  const { scheduler, laws, user } = world;
   const until = async (what: string, whatNot: () => string | undefined): Promise<boolean> => {
     const endMs = scheduler.now() + PATIENCE_MS;
     while (scheduler.now() < endMs) {
       await scheduler.run(scheduler.now() + LOOK_MS, () => laws.violation() !== undefined);
       if (laws.violation() !== undefined) return false;
       if (whatNot() === undefined) return true;
-      if (mayComeApart && admin.isUndecided()) return false;
     }
     laws.broken(what, `${PATIENCE_MS / 1000} s after all faults have ended: ${whatNot()}`);
     return false;

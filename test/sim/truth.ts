@@ -38,8 +38,17 @@ export interface Truth {
   onlyThese(inSync: readonly string[]): void;
   /** The volume is started from these: what one of them has may be the truth now. */
   startFrom(inSync: readonly string[]): void;
-  /** A person goes on from this replica, and gives up what it lacks; clients up to this epoch are of a history that is over. */
-  goOnFrom(replica: string, epoch: number): void;
+  /** A replica leaves the in-sync set: what it holds of that time must still be there when a person goes on from it. */
+  left(replica: string): void;
+  /** The power of a replica's machine was lost. */
+  lostPower(replica: string): void;
+  /**
+   * A person goes on from this replica, and gives up what it lacks; clients up to this epoch are of a history that is over.
+   * @returns what it lacks of what it had when it left
+   */
+  goOnFrom(replica: string, epoch: number): string[];
+  /** A client has the volume, under this epoch. What was under way to the replica from which a person goes on has come, or never does. */
+  granted(epoch: number, inSync: readonly string[]): void;
   isAbandoned(epoch: number): boolean;
   /** The API server forgets what it knew. A forced start of which nobody has made use is undone: both histories are as good. */
   forget(): void;
@@ -51,12 +60,30 @@ export interface Truth {
   history(): Operation[];
 }
 
+/** The end of a history, by a person's decision. */
+interface Forced {
+  readonly epoch: number;
+  readonly writers: ReadonlySet<string>;
+  readonly decidedMs: number;
+  /** By block, what the replica held that was decided for. The first of its writes that was not acknowledged may be among it. */
+  held: ReadonlyMap<number, number>;
+  /** Since when nobody can write to it any more but clients of the new history; undefined: not yet. */
+  closedMs: number | undefined;
+}
+
+interface Left {
+  readonly acknowledged: Map<number, number>;
+  readonly flushed: Map<number, number>;
+}
+
 export function createTruth({ api, storage, nowMs, history }: TruthOptions): Truth {
   const acknowledged = new Map<number, number>();
   const flushed = new Map<number, number>();
   const damaged = new Set<string>();
   const unrecorded = new Set<string>();
-  let forced: { readonly epoch: number; readonly atMs: number; readonly writers: ReadonlySet<string> } | undefined;
+  let forced: Forced | undefined;
+  /** By replica that has left the in-sync set, and block, what it had to hold then. */
+  const leftWith = new Map<string, Left>();
   let lastAckMs = 0;
   let isOpen = false;
 
@@ -75,6 +102,10 @@ export function createTruth({ api, storage, nowMs, history }: TruthOptions): Tru
 
   /** What was acknowledged of a block counts no longer: it holds now what one of these replicas has. */
   const forgive = (block: number, replicas: readonly string[]): void => {
+    for (const known of leftWith.values()) {
+      known.acknowledged.delete(block);
+      known.flushed.delete(block);
+    }
     const candidates = new Set(replicas.map((name) => heldBy(name, block)));
     const lower = (known: Map<number, number>, to: Iterable<number>): void => {
       known.set(block, Math.min(known.get(block) ?? 0, Math.max(0, Math.min(...to))));
@@ -93,13 +124,30 @@ export function createTruth({ api, storage, nowMs, history }: TruthOptions): Tru
     history.splice(0, history.length, ...kept);
   };
 
+  /** Of a history that is over counts only what the replica held from which it went on, whoever was told of it: also what was under way. */
   const counted = (operation: Operation): Operation[] => {
     if (forced === undefined || !forced.writers.has(operation.client)) return [operation];
-    const { atMs } = forced;
-    if (operation.invokedMs > atMs) return [];
-    if (operation.completedMs !== undefined && operation.completedMs <= atMs) return [operation];
-    if (operation.kind === 'read') return [];
-    return [{ ...operation, completedMs: undefined, goneMs: Math.min(atMs, operation.goneMs ?? atMs) }];
+    const { held, decidedMs, closedMs = decidedMs } = forced;
+    if (operation.kind === 'read' || held.get(operation.block) !== operation.value) return [];
+    return [{ ...operation, completedMs: undefined, goneMs: Math.max(operation.invokedMs, closedMs) }];
+  };
+
+  const heldNow = (name: string): Map<number, number> => {
+    const blocks = new Set([...acknowledged.keys(), ...history.map(({ block }) => block)]);
+    return new Map([...blocks].map((block) => [block, heldBy(name, block)]));
+  };
+
+  const lackOf = (name: string): string[] => {
+    const { acknowledged: had = new Map<number, number>(), flushed: safe = new Map<number, number>() } =
+      leftWith.get(name) ?? {};
+    const told = (known: ReadonlyMap<number, number>, now: (block: number) => number, what: string): string[] =>
+      [...known].flatMap(([block, value]) =>
+        now(block) >= value ? [] : [`block ${block} holds ${now(block)}, ${what} when it left was ${value}`],
+      );
+    return [
+      ...told(had, (block) => heldBy(name, block), 'acknowledged'),
+      ...told(safe, (block) => durableOn(name, block), 'flushed'),
+    ];
   };
 
   return {
@@ -132,15 +180,41 @@ export function createTruth({ api, storage, nowMs, history }: TruthOptions): Tru
       damaged.clear();
       unrecorded.clear();
     },
+    left: (replica) => {
+      if (unrecorded.has(replica)) return;
+      leftWith.set(replica, {
+        acknowledged: new Map(damaged.has(replica) ? [] : acknowledged),
+        flushed: new Map(flushed),
+      });
+    },
+    lostPower: (replica) => leftWith.get(replica)?.acknowledged.clear(),
     goOnFrom: (replica, epoch) => {
-      for (const block of acknowledged.keys()) forgive(block, [replica]);
-      forced = { epoch, atMs: nowMs(), writers: new Set(history.map(({ client }) => client)) };
+      const lacks = lackOf(replica);
+      const held = heldNow(replica);
+      const lower = (known: Map<number, number>, to: (block: number) => number): void => {
+        for (const [block, value] of known) known.set(block, Math.max(0, Math.min(value, to(block))));
+      };
+      lower(acknowledged, (block) => held.get(block) ?? 0);
+      lower(flushed, (block) => durableOn(replica, block));
+      const writers = new Set(history.map(({ client }) => client));
+      forced = { epoch, writers, decidedMs: nowMs(), held, closedMs: undefined };
+      isOpen = false;
+      leftWith.clear();
       damaged.clear();
       unrecorded.clear();
+      return lacks;
+    },
+    granted: (epoch, inSync) => {
+      if (forced === undefined || forced.closedMs !== undefined || epoch <= forced.epoch) return;
+      forced.closedMs = nowMs();
+      // What came after the decision is there, too; nothing of what was there may be gone.
+      const now = heldNow(inSync[0] ?? '');
+      forced.held = new Map([...now].map(([block, value]) => [block, Math.max(value, forced?.held.get(block) ?? 0)]));
     },
     isAbandoned: (epoch) => forced !== undefined && epoch <= forced.epoch,
     forget: () => {
-      isOpen ||= forced !== undefined && lastAckMs <= forced.atMs;
+      leftWith.clear();
+      isOpen ||= forced !== undefined && lastAckMs <= forced.decidedMs;
     },
     isOpen: () => isOpen,
     acknowledge: (block, value, isDurable) => {

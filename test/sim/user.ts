@@ -19,8 +19,8 @@ export interface User {
   move(to: string, orderly: boolean): void;
   /** The last acknowledgement. */
   lastAckMs(): number;
-  /** Kubernetes has forgotten as well: what is attached is asked for once more. */
-  forget(): void;
+  /** Kubernetes has forgotten as well: the volume is attached where the backup says ('' for nowhere), and is asked for once more. */
+  forget(attachedTo: string): void;
 }
 
 export interface UserOptions {
@@ -117,8 +117,8 @@ export function startUser(options: UserOptions): User {
   return {
     move: (to, orderly) => Object.assign(state, { wanted: to, orderly, sinceMs: scheduler.now() }),
     lastAckMs: () => state.lastAckMs,
-    forget: () => {
-      if (published !== undefined) published.context = undefined;
+    forget: (client) => {
+      published = client === '' ? undefined : { client, context: undefined, leaving: false };
     },
   };
 }

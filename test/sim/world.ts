@@ -287,6 +287,8 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
     namespace: NAMESPACE,
     volume: VOLUME,
     say: (what) => trace?.(scheduler.now(), 'admin', what),
+    choose: (replicas) => dice.pick(replicas),
+    onDecision: () => laws.onDecision(),
   });
 
   const machine = (name: string): StorageKernel | ClientKernel => {
