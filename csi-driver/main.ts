@@ -190,6 +190,7 @@ async function startNode(connection: KubeConnection, changes: Changes, values: V
     recorder: createEventRecorder(connection, 'client-agent'),
     namespace: values.namespace,
     leaseDurationMs: values['lease-duration'],
+    maxVolumes: values['max-volumes'],
     log,
   });
   connections.start();

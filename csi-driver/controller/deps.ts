@@ -14,6 +14,8 @@ export interface ControllerDeps {
   /** The cluster's nodes, whose labels goals `near(client)` compare. */
   readonly nodes: Pick<Resource<KubeNode>, 'get'>;
   readonly claims: Claims;
+  /** All volumes as they were a moment ago, in any order. */
+  readonly cachedVolumes: () => readonly ReplicatedVolume[];
   /** The storage nodes as placement sees them, as they were a moment ago. */
   readonly candidates: () => readonly CandidateNode[];
   readonly changes: Changes;
@@ -22,11 +24,8 @@ export interface ControllerDeps {
 /** What attaching works with. */
 export type PublishDeps = Omit<ControllerDeps, 'claims'>;
 
-/** What lists work with as well. */
-export interface ListDeps extends Pick<ControllerDeps, 'volumes'> {
-  /** All volumes as they were a moment ago, in any order. */
-  readonly cachedVolumes: () => readonly ReplicatedVolume[];
-}
+/** What lists work with. */
+export type ListDeps = Pick<ControllerDeps, 'volumes' | 'cachedVolumes'>;
 
 /** The deadline passed while the operator works on it; the caller is to ask again. */
 export function notReady(what: string, ...why: readonly (string | undefined)[]): CsiError {

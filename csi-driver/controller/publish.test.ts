@@ -260,3 +260,29 @@ describe('near(client)', () => {
     expect(volume().spec.clientLabels).toBeUndefined();
   });
 });
+
+describe('a node that takes one volume', () => {
+  beforeEach(() => {
+    cluster.leases.put({ metadata: { name: 'client-n1', annotations: { 'csi.holdfast.dev/max-volumes': '1' } } });
+  });
+
+  test('gets no second one', async () => {
+    const { metadata, ...other } = volume();
+    cluster.volumes.put({
+      ...other,
+      metadata: { ...metadata, name: 'other' },
+      spec: { ...other.spec, attachTo: 'n1' },
+    });
+    await expect(publish()).rejects.toMatchObject({
+      status: 'RESOURCE_EXHAUSTED',
+      message: 'HF421: node n1 has 1 volumes and takes no more than 1',
+    });
+    expect(volume().spec.attachTo).toBe('');
+  });
+
+  test('gets its one again', async () => {
+    await expect(publish({}, callContext(50))).rejects.toMatchObject({ status: 'DEADLINE_EXCEEDED' });
+    await expect(publish({}, callContext(50))).rejects.toMatchObject({ status: 'DEADLINE_EXCEEDED' });
+    expect(volume().spec.attachTo).toBe('n1');
+  });
+});

@@ -1,4 +1,5 @@
 import { clientLeaseName, connectionName, type ReplicatedVolume, type VolumeConnection } from '../../lib/api/index.ts';
+import { MAX_VOLUMES_ANNOTATION } from '../../lib/api/names.ts';
 import { KubeError } from '../../lib/kube/client.ts';
 import type {
   ControllerPublishVolumeRequest,
@@ -35,10 +36,13 @@ export async function controllerPublish(
   if (!isVolumeName(id)) throw noVolume(id);
   const volume = await deps.volumes.get(id);
   if (volume === undefined) throw noVolume(id);
-  if ((await deps.leases.get(clientLeaseName(node))) === undefined) {
+  const lease = await deps.leases.get(clientLeaseName(node));
+  if (lease === undefined) {
     const message = `node_id is "${node}": no client agent has ever reported from a node of this name`;
     throw new CsiError('NOT_FOUND', 'HF408', message, 'node_id');
   }
+
+  refuseTooMany(deps, id, node, Number(lease.metadata.annotations?.[MAX_VOLUMES_ANNOTATION] ?? 0));
 
   // Where replicas are placed later, near the client is near this node.
   const { labels } = wantsClient(volume.spec.placement) ? ((await deps.nodes.get(node))?.metadata ?? {}) : {};
@@ -88,6 +92,17 @@ export async function controllerUnpublish(
   });
   if (released !== undefined) return {};
   throw notReady(`volume ${id} is not released by ${node || 'its node'} yet`, last?.status?.message);
+}
+
+/** The scheduler counts too; this is for those who attach without it. */
+function refuseTooMany({ cachedVolumes }: PublishDeps, id: string, node: string, most: number): void {
+  const others = cachedVolumes().filter(
+    ({ metadata, spec, status }) =>
+      metadata.name !== id && (spec.attachTo === node || status?.attachment?.node === node),
+  );
+  if (!(most > 0 && others.length >= most)) return;
+  const message = `node ${node} has ${others.length} volumes and takes no more than ${most}`;
+  throw new CsiError('RESOURCE_EXHAUSTED', 'HF421', message, 'node_id');
 }
 
 /** The new value of `attachTo`, or undefined when it is right already. */

@@ -10,7 +10,7 @@ import { withVolumeLocks, type VolumeLocks } from '../grpc/volume-lock.ts';
 import { isVolumeName, required, volumeUses } from '../validation.ts';
 import { createVolume } from './create.ts';
 import { deleteVolume } from './delete.ts';
-import { noVolume, type ControllerDeps, type ListDeps } from './deps.ts';
+import { noVolume, type ControllerDeps } from './deps.ts';
 import { volumeNameFor } from './names.ts';
 import { getVolume, getVolumeHealth, listVolumeHealth, listVolumes } from './list.ts';
 import { getCapacity } from './room.ts';
@@ -29,7 +29,7 @@ const capabilities = [
 ];
 
 /** The CSI Controller service: it turns calls into ReplicatedVolumes and waits. What happens is the operator's to decide. */
-export function controllerService(deps: ControllerDeps & ListDeps, locks: VolumeLocks = new Map()): ControllerHandlers {
+export function controllerService(deps: ControllerDeps, locks: VolumeLocks = new Map()): ControllerHandlers {
   const handlers: ControllerHandlers = {
     createVolume: (request, context) => createVolume(deps, request, context),
     deleteVolume: (request, context) => deleteVolume(deps, request, context),

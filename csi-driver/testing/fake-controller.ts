@@ -4,13 +4,13 @@ import type { KubeObject } from '../../lib/api/meta.ts';
 import type { KubeNode, Lease } from '../../lib/kube/client.ts';
 import type { CandidateNode } from '../../operator/placement/request.ts';
 import { createChanges, type Changes } from '../changes.ts';
-import type { ControllerDeps, ListDeps } from '../controller/deps.ts';
+import type { ControllerDeps } from '../controller/deps.ts';
 import { VolumeCapability, VolumeCapability_AccessMode_Mode as Mode } from '../generated/csi.ts';
 import type { CallContext } from '../grpc/handlers.ts';
 import { fakeResource, type FakeResource } from './fake-resource.ts';
 
 /** The controller service's surroundings, and a pretended operator that answers what a test tells it to. */
-export interface FakeCluster extends ControllerDeps, ListDeps {
+export interface FakeCluster extends ControllerDeps {
   readonly volumes: FakeResource<ReplicatedVolume>;
   readonly connections: FakeResource<VolumeConnection>;
   readonly leases: FakeResource<Lease>;

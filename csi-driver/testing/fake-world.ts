@@ -5,7 +5,7 @@ import { systemClock } from '../../lib/clock.ts';
 import { ExecError } from '../../lib/host/exec.ts';
 import type { DeviceContent, Filesystems } from '../../lib/host/mkfs.ts';
 import type { MountEntry, Mounts } from '../../lib/host/mount.ts';
-import type { ControllerDeps, ListDeps } from '../controller/deps.ts';
+import type { ControllerDeps } from '../controller/deps.ts';
 import type { NodeDeps } from '../node/deps.ts';
 import { createAttachedDevices } from '../node/device.ts';
 import { createFormatRecord } from '../node/format-record.ts';
@@ -16,7 +16,7 @@ import { fakeCluster } from './fake-controller.ts';
  * One client node with everything around the CSI services pretended: an operator and an agent that do at once what is
  * asked of them, devices and a mount table in memory. Folders are real: whoever calls looks at them.
  */
-export function fakeWorld(node: string): { readonly controller: ControllerDeps & ListDeps; readonly node: NodeDeps } {
+export function fakeWorld(node: string): { readonly controller: ControllerDeps; readonly node: NodeDeps } {
   const cluster = fakeCluster((volume) => queueMicrotask(() => obey(volume.metadata.name)));
   cluster.leases.put({ metadata: { name: clientLeaseName(node) } });
   const contents = new Map<string, DeviceContent>();

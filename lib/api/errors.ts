@@ -46,6 +46,7 @@ export const errorCodes = {
   HF412: 'the path is taken by another mount',
   HF413: 'the volume is not there on this node',
   HF420: 'a claim sets what it may not',
+  HF421: 'the node has as many volumes as it takes',
   HF500: 'a leg knows more than the API server',
   HF501: 'the kernel can not keep the bitmap of a volume',
   HF600: 'there is no object of this name',

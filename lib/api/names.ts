@@ -36,6 +36,9 @@ export function clientLeaseName(clientNode: string): string {
   return `client-${clientNode}`;
 }
 
+/** Annotation of a client agent's Lease: how many volumes its node takes; 0 or none: no limit. */
+export const MAX_VOLUMES_ANNOTATION = 'csi.holdfast.dev/max-volumes';
+
 /** Name of a VolumeReplica, which is also the replica's name in `inSync`, legs and records. */
 export function replicaName(volume: string, ordinal: number): string {
   return `${volume}-r${ordinal}`;

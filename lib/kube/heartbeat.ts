@@ -12,6 +12,8 @@ export interface HeartbeatOptions {
   readonly holder: string;
   /** After this long without a renewal others may count the holder as away. It is renewed every third of it. */
   readonly durationMs: number;
+  /** What others may know of the holder. */
+  readonly annotations?: Readonly<Record<string, string>>;
   readonly log: Logger;
   /** Called after a renewal was accepted, with the time at which it was sent. */
   readonly onRenewed?: (sentMs: number) => void;
@@ -39,11 +41,12 @@ export function startHeartbeat(options: HeartbeatOptions): Heartbeat {
     };
     // An answer that comes later than the next renewal is due helps nobody: give up and send a new one.
     const timeoutMs = Math.max(1000, Math.round(periodMs));
+    const told = options.annotations && { annotations: { ...options.annotations } };
     try {
-      await leases.patch(name, { spec }, { timeoutMs });
+      await leases.patch(name, { ...(told && { metadata: told }), spec }, { timeoutMs });
     } catch (error) {
       if (!(error instanceof KubeError && error.isNotFound)) throw error;
-      await leases.create({ metadata: { name }, spec: { ...spec, acquireTime: spec.renewTime } }, { timeoutMs });
+      await leases.create({ metadata: { name, ...told }, spec: { ...spec, acquireTime: spec.renewTime } }, { timeoutMs });
     }
     options.onRenewed?.(sentMs);
   }

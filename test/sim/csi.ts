@@ -70,6 +70,7 @@ export function startControllerDriver(options: DriverOptions): ControllerDriver 
     // Nothing here is placed near its client.
     nodes: { get: async () => undefined },
     candidates: () => [],
+    cachedVolumes: () => [],
     changes,
   };
   return {

@@ -1,5 +1,11 @@
 import type { ReplicatedVolume, VolumeConnection } from '../../../lib/api/index.ts';
-import { arrayName, ARRAY_PREFIX, clientLeaseName, devicePath } from '../../../lib/api/names.ts';
+import {
+  arrayName,
+  ARRAY_PREFIX,
+  clientLeaseName,
+  devicePath,
+  MAX_VOLUMES_ANNOTATION,
+} from '../../../lib/api/names.ts';
 import { sleep } from '../../../lib/clock.ts';
 import { kinds } from '../../../lib/kube/client.ts';
 import type { EventRecorder } from '../../../lib/kube/events.ts';
@@ -23,6 +29,8 @@ export interface ClientAgentOptions {
   readonly recorder: Pick<EventRecorder, 'event'>;
   readonly namespace: string;
   readonly leaseDurationMs: number;
+  /** How many volumes the node takes; 0 for no limit. */
+  readonly maxVolumes?: number;
   readonly log: Logger;
 }
 
@@ -100,6 +108,7 @@ export async function startClientAgent(options: ClientAgentOptions): Promise<Cli
     name: clientLeaseName(node),
     holder: node,
     durationMs: leaseDurationMs,
+    annotations: { [MAX_VOLUMES_ANNOTATION]: String(options.maxVolumes ?? 0) },
     log,
     clock,
   });
