@@ -1,5 +1,11 @@
 import type { ReplicatedVolume, VolumeConnection } from '../lib/api/index.ts';
-import { VolumeHealth, VolumeHealthErrorType as Type, type VolumeHealth_VolumeHealthEntry } from './generated/csi.ts';
+import {
+  StorageHealthErrorType as StorageType,
+  VolumeHealth,
+  VolumeHealthErrorType as Type,
+  type NodeGetStorageHealthResponse_StorageBackendHealth as BackendHealth,
+  type VolumeHealth_VolumeHealthEntry,
+} from './generated/csi.ts';
 
 /** What ails a volume, as the operator sees it: from all storage nodes and the client together. Empty: nothing. */
 export function healthOfVolume({ metadata, status }: ReplicatedVolume): VolumeHealth {
@@ -49,4 +55,32 @@ export function healthOfConnection(volume: string, { spec, status }: VolumeConne
         : []),
     ],
   });
+}
+
+/**
+ * What ails the storage as a node sees it: storage nodes of which it reaches no leg. A node that uses no volume knows nothing.
+ *
+ * @param connections those of the node
+ */
+export function healthOfStorage(connections: readonly VolumeConnection[]): BackendHealth[] {
+  const reached = new Map<string, boolean>();
+  for (const { spec, status } of connections) {
+    for (const { replica, address } of spec.legs) {
+      const leg = status?.legs?.find((each) => each.replica === replica);
+      // One whose first connection is still being made tells nothing.
+      if (leg === undefined || leg.state === 'Connecting') continue;
+      reached.set(address, reached.get(address) === true || leg.state !== 'Unreachable');
+    }
+  }
+  const away = [...reached].flatMap(([address, isReached]) => (isReached ? [] : [address])).toSorted();
+  if (away.length === 0) return [];
+  const all = away.length === reached.size;
+  return [
+    {
+      status: all ? StorageType.STORAGE_UNREACHABLE : StorageType.STORAGE_DEGRADED,
+      reason: all ? 'NoStorageNodeReached' : 'StorageNodeNotReached',
+      message: `no leg answers on ${away.join(', ')}`,
+      volumeCapability: undefined,
+    },
+  ];
 }

@@ -170,6 +170,7 @@ async function startNode(connection: KubeConnection, changes: Changes, values: V
   const handlers = nodeService({
     node,
     maxVolumes: values['max-volumes'],
+    connections: () => connections.list(),
     topology: nodeTopology({ node, nodes: resource(connection, kinds.nodes), keys: topologyKeys }),
     devices: createAttachedDevices({
       node,

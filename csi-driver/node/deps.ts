@@ -1,3 +1,4 @@
+import type { VolumeConnection } from '../../lib/api/index.ts';
 import { ExecError } from '../../lib/host/exec.ts';
 import type { Exec } from '../../lib/host/exec.ts';
 import type { Filesystems } from '../../lib/host/mkfs.ts';
@@ -15,6 +16,8 @@ export interface NodeDeps {
   /** The labels by which it is told from where this node's volumes can be used. */
   readonly topology: () => Promise<Readonly<Record<string, string>>>;
   readonly devices: AttachedDevices;
+  /** The connections of this node, as they were a moment ago. */
+  readonly connections: () => readonly VolumeConnection[];
   readonly mounts: Mounts;
   readonly filesystems: Filesystems;
   readonly formatRecord: FormatRecord;

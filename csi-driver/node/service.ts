@@ -1,10 +1,12 @@
 import {
   NodeGetCapabilitiesResponse,
   NodeGetInfoResponse,
+  NodeGetStorageHealthResponse,
   NodeServiceCapability_RPC_Type as Rpc,
 } from '../generated/csi.ts';
 import type { NodeHandlers } from '../grpc/handlers.ts';
 import { withVolumeLocks, type VolumeLocks } from '../grpc/volume-lock.ts';
+import { healthOfStorage } from '../health.ts';
 import type { NodeDeps } from './deps.ts';
 import { nodePublish, nodeUnpublish } from './publish.ts';
 import { nodeStage, nodeUnstage } from './stage.ts';
@@ -15,6 +17,7 @@ const capabilities = [
   Rpc.GET_VOLUME_STATS,
   Rpc.SINGLE_NODE_MULTI_WRITER,
   Rpc.GET_VOLUME_HEALTH,
+  Rpc.GET_STORAGE_HEALTH,
 ];
 
 /** The CSI Node service: it formats and mounts the device that the client agent of this node has attached. */
@@ -26,6 +29,8 @@ export function nodeService(deps: NodeDeps, locks: VolumeLocks = new Map()): Nod
     nodeUnpublishVolume: (request) => nodeUnpublish(deps, request),
     nodeGetVolumeStats: (request) => nodeVolumeStats(deps, request),
     nodeGetVolumeHealth: (request) => nodeVolumeHealth(deps, request),
+    nodeGetStorageHealth: async () =>
+      NodeGetStorageHealthResponse.fromPartial({ backendHealth: healthOfStorage(deps.connections()) }),
     nodeGetInfo: async () =>
       NodeGetInfoResponse.fromPartial({
         nodeId: deps.node,
@@ -40,6 +45,12 @@ export function nodeService(deps: NodeDeps, locks: VolumeLocks = new Map()): Nod
   return withVolumeLocks(handlers, {
     locks,
     volumeOf: (request) => (request as { readonly volumeId?: string }).volumeId ?? '',
-    unlocked: ['nodeGetVolumeStats', 'nodeGetVolumeHealth', 'nodeGetInfo', 'nodeGetCapabilities'],
+    unlocked: [
+      'nodeGetVolumeStats',
+      'nodeGetVolumeHealth',
+      'nodeGetStorageHealth',
+      'nodeGetInfo',
+      'nodeGetCapabilities',
+    ],
   });
 }

@@ -91,6 +91,7 @@ export function fakeNode(): FakeNode {
     node: 'n1',
     maxVolumes: 10,
     topology: async () => ({ zone: 'a' }),
+    connections: () => [],
     devices: {
       async ready() {
         const found = device();

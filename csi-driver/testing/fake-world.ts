@@ -95,6 +95,7 @@ export function fakeWorld(node: string): { readonly controller: ControllerDeps; 
       node,
       maxVolumes: 128,
       topology: async () => ({ zone: 'a' }),
+      connections: () => cluster.connections.all(),
       devices: createAttachedDevices({ node, connections: cluster.connections, changes: cluster.changes, paths }),
       mounts: mountTable,
       filesystems,

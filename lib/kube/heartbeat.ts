@@ -46,7 +46,10 @@ export function startHeartbeat(options: HeartbeatOptions): Heartbeat {
       await leases.patch(name, { ...(told && { metadata: told }), spec }, { timeoutMs });
     } catch (error) {
       if (!(error instanceof KubeError && error.isNotFound)) throw error;
-      await leases.create({ metadata: { name, ...told }, spec: { ...spec, acquireTime: spec.renewTime } }, { timeoutMs });
+      await leases.create(
+        { metadata: { name, ...told }, spec: { ...spec, acquireTime: spec.renewTime } },
+        { timeoutMs },
+      );
     }
     options.onRenewed?.(sentMs);
   }

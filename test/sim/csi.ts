@@ -104,6 +104,7 @@ export function startNodeDriver(
     node,
     maxVolumes: 0,
     topology: async () => ({}),
+    connections: () => [],
     devices: createAttachedDevices({ node, connections: kube.resource(kinds.volumeConnections), changes, paths }),
     mounts,
     filesystems,
