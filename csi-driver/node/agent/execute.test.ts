@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import type { ReplicatedVolume } from '../../../lib/api/index.ts';
+import { encodeLegHeader } from '../../../lib/host/leg-header.ts';
 import type { MdMember } from '../../../lib/host/md.ts';
 import { silentLog } from '../../../lib/log.ts';
 import type { ExecuteContext } from './context.ts';
@@ -170,5 +171,42 @@ describe('a leg that is lost while it is brought up to date', () => {
     fresh = volumeWith('Leaving');
     await drop('spare');
     expect(done).toEqual(['fail', 'open valve', 'unblock', 'active']);
+  });
+});
+
+// Found by the simulation: since the backup every leg had been in sync, and the bitmap had been cleared.
+describe('after the API server has been restored from a backup, what it says of the bitmap counts no more', () => {
+  const away = { epoch: 7, at: '', bootId: 'boot', nqn: 'b' };
+
+  test('once the record is told anew', async () => {
+    fresh = volumeWith('Member');
+    Object.assign(fresh.status ?? {}, { outOfSync: { 'v-b': away } });
+    await execute({ kind: 'RecordAnew' }, contextOf(leg()));
+    expect(recorded).toMatchObject({ epoch: 7, bootId: null, nqn: null });
+  });
+
+  test.each([
+    ['a later record than the API server', 9, 'Full'],
+    ['the record of the API server', 8, 'Bitmap'],
+  ])('nor when a leg knows %s', async (_what, generation, kind) => {
+    fresh = volumeWith('Member');
+    Object.assign(fresh.status ?? {}, { recordGeneration: 8, outOfSync: { 'v-b': away } });
+    const stamp = { lineage: 1, epoch: 7, generation, inSync: ['v-a'] };
+    const header = encodeLegHeader({ ...stamp, volume: 'v', volumeUid: 'u', replica: 'v-a', replicaUid: 'a' }, 1);
+    const source = { ...leg('in_sync'), replica: 'v-a', uid: 'a', nqn: 'a', recorded: true };
+    memory.learn({ replica: 'v-a', uid: 'a', nqn: 'a', address: '', port: 0 }, 0);
+    const context = contextOf({ ...leg(), namespace: { name: 'nvme1n1', devNo: '259:1' } } as unknown as LegFacts);
+    const joins: string[] = [];
+    Object.assign(context.facts, { legs: [...context.facts.legs, source] });
+    Object.assign(context.ports, {
+      readDevice: () => Promise.resolve(Buffer.concat([Buffer.alloc(4096), header]).toString('latin1')),
+    });
+    Object.assign(context.ports.md, {
+      addMember: (_array: string, member: { readonly kind: string }) => Promise.resolve(void joins.push(member.kind)),
+    });
+    await execute({ kind: 'Join', nqn: 'b', slot: 1, sync: 'Bitmap' }, context);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(joins).toEqual([kind]);
+    expect(memory.forgotten).toBe(kind === 'Full');
   });
 });

@@ -9,6 +9,7 @@ import {
 import { stampOf, type RecordStamp } from '../../../lib/api/record-stamp.ts';
 import { hasErred } from '../../../lib/host/md.ts';
 import { readBlockStat } from '../../../lib/host/sysfs.ts';
+import { isRecordCurrent, withoutClaims } from './bitmap-claims.ts';
 import { factsOf, isMember, record, type ExecuteContext } from './context.ts';
 import { askDrain, drop, goOn } from './drop.ts';
 import type { Action, LegFacts } from './facts.ts';
@@ -55,7 +56,11 @@ export async function execute(action: Action, context: ExecuteContext): Promise<
     case 'RecordJoined':
       return recordJoined(factsOf(action.nqn, context), context);
     case 'RecordAnew':
-      await record(context, ({ inSync = [] }) => ({ inSync, outOfSync: {}, anew: true }));
+      await record(context, ({ inSync = [], outOfSync = {} }) => ({
+        inSync,
+        outOfSync: withoutClaims(outOfSync),
+        anew: true,
+      }));
       return;
     case 'Stop':
       return withArray('Stop', context, () => stop(context));
@@ -93,13 +98,14 @@ async function join(action: Extract<Action, { kind: 'Join' }>, context: ExecuteC
   const { sizeBytes, volumeUid } = connection.spec;
   const leg = factsOf(action.nqn, context);
   memory.leg(action.nqn).drainAsked = false;
+  const kind = action.sync === 'Bitmap' && (await isRecordCurrent(context)) ? 'Bitmap' : 'Full';
   // A join that was cut off has its valve in the array already.
   const valve = leg.member && leg.valve ? leg.valve : await freshValve(leg, context);
-  const dirtyBytes = action.sync === 'Full' ? sizeBytes : await dirtyBytesOf(context);
+  const dirtyBytes = kind === 'Full' ? sizeBytes : await dirtyBytesOf(context);
   const legStat = readBlockStat(ports.sysfs, valve.device);
   const arrayStat = readBlockStat(ports.sysfs, arrayName(volumeUid));
   memory.leg(action.nqn).sync = {
-    kind: action.sync,
+    kind,
     startedAtMs: ports.clock.now(),
     dirtyBytes,
     legWrittenBytes: legStat?.writtenBytes ?? 0,
@@ -110,13 +116,13 @@ async function join(action: Extract<Action, { kind: 'Join' }>, context: ExecuteC
     slot: action.slot,
     sizeBytes,
     dataOffsetBytes: LEG_HEADER_BYTES,
-    kind: action.sync,
+    kind,
   });
-  log.info('leg joins', { leg: leg.replica, sync: action.sync, slot: action.slot, dirtyBytes });
+  log.info('leg joins', { leg: leg.replica, sync: kind, slot: action.slot, dirtyBytes });
   context.event(
     'Normal',
     'LegSyncing',
-    `${leg.replica}: ${action.sync === 'Full' ? 'full sync' : 'resync by bitmap'}, ${dirtyBytes} bytes to copy`,
+    `${leg.replica}: ${kind === 'Full' ? 'full sync' : 'resync by bitmap'}, ${dirtyBytes} bytes to copy`,
   );
 }
 

@@ -54,13 +54,7 @@ async function writeLegRecord(
   const before = trace.header ?? (await readLegHeader(context, device));
   if (isSame(before, header)) return;
   // What the leg knows was accepted once. To put an older record in its place would make others' word count that lack writes.
-  if (before.state === 'record' && ['ahead', 'diverged'].includes(standingOf(before.header, stamp))) {
-    const { epoch, lineage, generation, inSync } = before.header;
-    if (epoch === stamp.epoch && lineage === stamp.lineage && stamp.inSync.every((name) => inSync.includes(name))) {
-      // Of this very attachment, and all that still count did so then: the record only lacks a number above.
-      memory.recordGeneration = Math.max(memory.recordGeneration, generation);
-      memory.forgotten = true;
-    }
+  if (before.state === 'record' && knowsBetter(before.header, stamp, memory)) {
     throw new HoldfastError(
       'HF500',
       `${leg.replica} knows ${describeStamp(before.header)}, and is to be told ${describeStamp(stamp)}; was the API server restored from an old backup? See holdfast recover`,
@@ -72,7 +66,7 @@ async function writeLegRecord(
   trace.header = { state: 'record', header, sequence };
 }
 
-async function readLegHeader(context: ExecuteContext, device: string): Promise<DecodedLeg> {
+export async function readLegHeader(context: ExecuteContext, device: string): Promise<DecodedLeg> {
   const bytes = await context.ports.readDevice(device, 0, LEG_SLOTS_BYTES, ioTimeoutMs(context));
   return decodeLegHeader(Buffer.from(bytes, 'latin1'));
 }
@@ -184,4 +178,16 @@ export function stampWithout(
   const inSync = recorded.inSync.filter((replica) => !gone.includes(replica));
   const generation = Math.max(recorded.generation, memory.recordGeneration) + 1;
   return { ...recorded, generation, base: recorded.generation, inSync };
+}
+
+/** Whether a leg knows a record that the API server does not have. What is remembered of that lets the record be told anew. */
+export function knowsBetter(header: LegHeader, stamp: RecordStamp, memory: ExecuteContext['memory']): boolean {
+  if (!['ahead', 'diverged'].includes(standingOf(header, stamp))) return false;
+  const { epoch, lineage, generation, inSync } = header;
+  if (epoch === stamp.epoch && lineage === stamp.lineage && stamp.inSync.every((name) => inSync.includes(name))) {
+    // Of this very attachment, and all that still count did so then: the record only lacks a number above.
+    memory.recordGeneration = Math.max(memory.recordGeneration, generation);
+    memory.forgotten = true;
+  }
+  return true;
 }

@@ -193,11 +193,12 @@ export class VolumeLoop {
     if (connection) this.connection = newer(this.connection, connection);
     const { volume: name, volumeUid, epoch } = this.connection.spec;
     const cached = deps.cachedVolume(name);
-    if (cached) this.volume = newer(this.volume, cached);
+    if (cached) this.learn(newer(this.volume, cached));
     // The cache holds volumes attached here. One that is gone from it was handed on or deleted: ask.
     if (!cached || !connection) {
       const found = await deps.volumes.get(name);
-      this.volume = found?.metadata.uid === volumeUid ? newer(this.volume, found) : lost(this.connection, epoch);
+      if (found?.metadata.uid === volumeUid) this.learn(newer(this.volume, found));
+      else this.volume = lost(this.connection, epoch);
     }
     if (!connection) this.connection = deleted(this.connection, deps.ports.clock.now());
     await this.catchUp(cached, connection);
@@ -220,7 +221,13 @@ export class VolumeLoop {
     ]);
     if (wanted?.metadata.uid === this.connection.metadata.uid && wanted) this.connection = wanted;
     if (!found || found.metadata.uid !== volume?.metadata.uid) return;
-    if (isForgotten(volume?.status, found.status)) this.memory.forgotten = true;
+    this.learn(found);
+  }
+
+  /** Of a record of the present epoch that is older than ours ours counts, whatever else has been written to the object since. */
+  private learn(found: ReplicatedVolume): void {
+    const isSame = this.volume?.metadata.uid === found.metadata.uid;
+    if (isSame && isForgotten(this.volume?.status, found.status)) this.memory.forgotten = true;
     else this.volume = found;
   }
 
