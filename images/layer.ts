@@ -19,8 +19,10 @@ export const sha256 = (bytes: string | Uint8Array): string =>
 /**
  * Packs a folder such that the same files always give the same bytes: sorted, of one time and owner, without what a filesystem
  * adds (reproducible-builds.org, "Archive metadata"). gzip is the GNU program, whose output does not depend on the CPU.
+ *
+ * @param effort of compression, from 1 to 9
  */
-export async function packLayer(dir: string, blobs: string, epochSeconds: number): Promise<Layer> {
+export async function packLayer(dir: string, blobs: string, epochSeconds: number, effort = 9): Promise<Layer> {
   const tar = path.join(blobs, `${path.basename(dir)}.tar`);
   await run(
     'tar',
@@ -34,7 +36,7 @@ export async function packLayer(dir: string, blobs: string, epochSeconds: number
   );
   const unpacked = await readFile(tar);
   const diffId = sha256(unpacked);
-  await run('gzip', ['--no-name', '-9', '--force', tar], { timeoutMs: 300_000 });
+  await run('gzip', ['--no-name', `-${effort}`, '--force', tar], { timeoutMs: 300_000 });
   const packed = await readFile(`${tar}.gz`);
   const digest = sha256(packed);
   await rename(`${tar}.gz`, path.join(blobs, digest.slice('sha256:'.length)));

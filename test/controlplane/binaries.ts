@@ -63,7 +63,7 @@ export function kubernetesVersion(goMod: string): string {
 }
 
 /** Without these the API server calls itself v0.0.0-master, and clients that compare versions go wrong. */
-function versionFlags(version: string): string {
+export function versionFlags(version: string): string {
   const [major, minor] = version.slice(1).split('.');
   const variables = { gitVersion: version, gitMajor: major, gitMinor: minor, gitTreeState: 'clean' };
   const settings = Object.entries(variables).map(

@@ -81,7 +81,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
         'kube-apiserver',
         binaries.kubeApiserver,
         [
-          ...apiServerArgs({ ...options, address, port, etcdUrl, dir, pki, signing, server }),
+          ...apiServerArgs({ ...options, address, port, etcdUrl, dir, pki, admin, signing, server }),
           ...(options.apiServerArgs ?? []),
         ],
         { logFile: path.join(dir, 'kube-apiserver.log') },
@@ -183,7 +183,7 @@ async function startEtcd(binaries: ControlPlaneBinaries, dir: string, port: numb
   }
 }
 
-interface ServerSettings extends ControlPlaneOptions, Pick<Identities, 'pki' | 'signing' | 'server'> {
+interface ServerSettings extends ControlPlaneOptions, Identities {
   readonly address: string;
   readonly port: number;
   readonly etcdUrl: string;
@@ -204,7 +204,11 @@ function apiServerArgs(settings: ServerSettings): string[] {
     `--service-account-signing-key-file=${settings.signing.privateFile}`,
     '--service-account-issuer=https://kubernetes.default.svc',
     `--service-cluster-ip-range=${SERVICE_RANGE}`,
-    '--authorization-mode=RBAC',
+    // For logs and exec of pods, where there are any.
+    `--kubelet-client-certificate=${settings.admin.certFile}`,
+    `--kubelet-client-key=${settings.admin.keyFile}`,
+    '--authorization-mode=Node,RBAC',
+    '--enable-admission-plugins=NodeRestriction',
     '--allow-privileged=true',
     '--profiling=false',
     // An Endpoints object may not name a loopback address: the reconciler would log an error every 10 s.

@@ -18,7 +18,14 @@ export interface GoPrograms {
   readonly needBytes: number;
   readonly estimateMs: number;
   /** By name. */
-  readonly programs: Readonly<Record<string, { readonly package: string; readonly ldflags: string }>>;
+  readonly programs: Readonly<Record<string, GoProgram>>;
+}
+
+export interface GoProgram {
+  readonly package: string;
+  readonly ldflags: string;
+  /** For a place that has other libraries than this machine, or none. */
+  readonly static?: boolean;
 }
 
 /**
@@ -72,12 +79,16 @@ async function requireGo(
 async function build(
   go: string,
   moduleDir: string,
-  program: { readonly package: string; readonly ldflags: string },
+  program: GoProgram,
   output: string,
   note: (text: string) => void,
 ): Promise<void> {
   let packages = 0;
-  await run(go, ['build', '-v', '-trimpath', '-ldflags', program.ldflags, '-o', output, program.package], {
+  // With a C compiler Go takes libc for names and users; without one its programs are static anyway.
+  const usesC = (await run(go, ['env', 'CGO_ENABLED'], { cwd: moduleDir })).stdout.toString().trim() === '1';
+  const statically = program.static === true && usesC ? ' -linkmode external -extldflags -static' : '';
+  const flags = ['-v', '-trimpath', '-ldflags', `${program.ldflags}${statically}`];
+  await run(go, ['build', ...flags, '-o', output, program.package], {
     cwd: moduleDir,
     timeoutMs: 60 * 60_000,
     diesWithUs: true,

@@ -15,7 +15,7 @@ export interface Pki {
   readonly serverCertificate: (names: readonly string[]) => Promise<CertificateFiles>;
 }
 
-export interface Certificate {
+export interface Certificate extends CertificateFiles {
   readonly certPem: string;
   readonly keyPem: string;
 }
@@ -77,7 +77,8 @@ export async function createPki(dir: string): Promise<Pki> {
     clientCertificate: async (user, groups) => {
       const subject = [...groups.map((group) => `/O=${escape(group)}`), `/CN=${escape(user)}`].join('');
       const files = await issue(subject, 'extendedKeyUsage=clientAuth\n');
-      return { certPem: await readFile(files.certFile, 'utf8'), keyPem: await readFile(files.keyFile, 'utf8') };
+      const [certPem, keyPem] = await Promise.all([readFile(files.certFile, 'utf8'), readFile(files.keyFile, 'utf8')]);
+      return { ...files, certPem, keyPem };
     },
     serverCertificate: async (names) => {
       const san = names.map((name) => `${/^[0-9.]+$|:/.test(name) ? 'IP' : 'DNS'}:${name}`).join(',');

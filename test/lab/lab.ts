@@ -14,6 +14,7 @@ import { createBridge, deleteBridge } from './network.ts';
 import { run } from './process.ts';
 import { formatBytes, formatDuration, silent, type Progress } from './progress.ts';
 import { HOST_ADDRESS, identityOf } from './vm/identity.ts';
+import type { Flavour } from './vm/flavour.ts';
 import type { GuestFiles } from './vm/guest.ts';
 import type { Accelerator, Hardware } from './vm/qemu-args.ts';
 import { APP_DISK_BYTES, sparseFile, template, type Template } from './vm/template.ts';
@@ -35,6 +36,11 @@ export interface LabOptions {
   readonly withControlPlane?: boolean;
   /** More for the guests' kernel command line, for example "nvme_core.multipath=N". */
   readonly kernelArgs?: string;
+  /** Of VMs by name: what they have beyond a plain guest. Its memory takes the place of that of the role. */
+  readonly flavours?: Readonly<Record<string, Flavour>>;
+  /** Further arguments for kube-apiserver, and its port; default 6443. */
+  readonly apiServerArgs?: readonly string[];
+  readonly apiPort?: number;
   /** Boot each guest instead of resuming a saved one. */
   readonly coldBoot?: boolean;
   readonly progress?: Progress;
@@ -100,7 +106,8 @@ export async function startLab(options: LabOptions = {}): Promise<Lab> {
       dir: path.join(dir, 'cp'),
       bindAddress: '0.0.0.0',
       advertiseAddress: HOST_ADDRESS,
-      port: API_PORT,
+      port: options.apiPort ?? API_PORT,
+      apiServerArgs: options.apiServerArgs ?? [],
       progress,
     });
     cleanups.push(controlPlane.stop);
@@ -238,10 +245,17 @@ export function vmSpecs(options: LabOptions): BareSpec[] {
     }));
   const storage = checkedCount('storage', options.storage ?? 4);
   const clients = checkedCount('clients', options.clients ?? 2);
-  return [
+  const plain = [
     ...group('storage', storage, options.storageMemoryMiB ?? 256, options.storageDiskBytes ?? [2 * 1024 ** 3], 0),
     ...group('client', clients, options.clientMemoryMiB ?? 384, options.clientDiskBytes ?? [], storage),
   ];
+  return plain.map((spec) => withFlavour(spec, options.flavours?.[spec.identity.name]));
+}
+
+function withFlavour(spec: BareSpec, flavour: Flavour | undefined): BareSpec {
+  if (flavour === undefined) return spec;
+  const { key, cpus, translationMiB, memoryMiB } = flavour;
+  return { ...spec, flavour, hardware: { ...spec.hardware, memoryMiB, flavour: { key, cpus, translationMiB } } };
 }
 
 function checkedCount(name: string, count: number): number {
@@ -271,10 +285,10 @@ async function templatesFor(
   progress: Progress,
 ): Promise<Map<string, Template>> {
   const templates = new Map<string, Template>();
-  for (const { hardware } of specs) {
+  for (const { hardware, flavour } of specs) {
     const key = JSON.stringify(hardware);
     if (!templates.has(key))
-      templates.set(key, await template(cache, files, hardware, `t-tpl${templates.size}`, progress));
+      templates.set(key, await template(cache, files, hardware, `t-tpl${templates.size}`, progress, flavour));
   }
   return templates;
 }

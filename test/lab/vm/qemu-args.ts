@@ -11,6 +11,8 @@ export interface Hardware {
   readonly dataDisks: number;
   /** More for the kernel command line, for example "nvme_core.multipath=N". */
   readonly kernelArgs: string;
+  /** Of a VM with a flavour (flavour.ts): its key, virtual CPUs and room for translated code. */
+  readonly flavour?: { readonly key: string; readonly cpus: number; readonly translationMiB: number };
 }
 
 export interface Backends {
@@ -19,6 +21,8 @@ export interface Backends {
   /** The read-only disk with our programs. */
   readonly appImage: string;
   readonly dataImages: readonly { readonly file: string; readonly serial: string }[];
+  /** The disk of a VM with a flavour. `forget`: what is written is gone when QEMU ends, and the file stays as it is. */
+  readonly flavourDisk?: { readonly file: string; readonly forget: boolean };
   readonly consoleFile: string;
   readonly ackLogFile: string;
   readonly qgaSocket: string;
@@ -52,11 +56,12 @@ export function qemuArgs(
   backends: Backends,
   memory: Memory,
 ): string[] {
+  const flavour = hardware.flavour ?? { cpus: 1, translationMiB: 256 };
   return [
     ...qemu.baseArgs,
     ['-name', name, '-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
-    ['-accel', hardware.accelerator === 'kvm' ? 'kvm' : 'tcg,thread=multi,tb-size=256'],
-    ['-cpu', hardware.accelerator === 'kvm' ? 'host' : 'max', '-smp', '1', '-m', `${hardware.memoryMiB}`],
+    ['-accel', hardware.accelerator === 'kvm' ? 'kvm' : `tcg,thread=multi,tb-size=${flavour.translationMiB}`],
+    ['-cpu', hardware.accelerator === 'kvm' ? 'host' : 'max', '-smp', `${flavour.cpus}`, '-m', `${hardware.memoryMiB}`],
     ...memoryArgs(memory, hardware.memoryMiB),
     ['-kernel', guest.vmlinux, '-initrd', guest.initrd],
     ['-append', `${KERNEL_ARGS} ${hardware.kernelArgs}`.trim()],
@@ -64,6 +69,7 @@ export function qemuArgs(
     ...readOnlyDisk('root', guest.root),
     ...readOnlyDisk('app', backends.appImage),
     ...backends.dataImages.flatMap((image, index) => dataDisk(index, image.file, image.serial)),
+    ...flavourDisk(backends.flavourDisk),
     ['-netdev', `tap,id=net0,ifname=${backends.tap},script=no,downscript=no,vhost=off`],
     ['-device', `virtio-net-pci,netdev=net0,mac=${backends.mac},romfile=`],
     ['-device', 'virtio-serial-pci'],
@@ -92,6 +98,13 @@ function readOnlyDisk(id: string, file: string): string[] {
     ['-blockdev', `driver=raw,node-name=${id},file=${id}-file,read-only=on`],
     ['-device', `virtio-blk-pci,drive=${id}`],
   ].flat();
+}
+
+function flavourDisk(disk: Backends['flavourDisk']): string[] {
+  if (disk === undefined) return [];
+  const forget = disk.forget ? 'snapshot=on,file.locking=off' : 'snapshot=off';
+  const drive = `if=none,id=flavour,file=${disk.file},format=raw,discard=unmap,cache=unsafe,${forget}`;
+  return ['-drive', drive, '-device', 'virtio-blk-pci,drive=flavour'];
 }
 
 /** Errors are reported to the guest, never a reason to stop it: that is what a broken disk does. */

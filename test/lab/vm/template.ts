@@ -4,9 +4,10 @@ import path from 'node:path';
 import { cached, keyOf } from '../cache.ts';
 import { LabError } from '../errors.ts';
 import { createTap, deleteTap } from '../network.ts';
-import { waitFor } from '../process.ts';
+import { run, waitFor } from '../process.ts';
 import type { Progress } from '../progress.ts';
 import { execInGuest } from './exec.ts';
+import type { Flavour } from './flavour.ts';
 import { guestPaths, startGuest, waitForAgent, type GuestFiles, type RunningGuest } from './guest.ts';
 import type { Hardware } from './qemu-args.ts';
 import type { Qmp } from './qmp.ts';
@@ -17,11 +18,15 @@ export interface Template {
   readonly ramFile: string;
   /** The state of CPU and devices. */
   readonly stateFile: string;
+  /** The disk of a VM with a flavour, as it was when the state was saved. */
+  readonly diskFile: string;
 }
 
 /** The app disk of every guest has this size, whatever is on it: a saved guest knows its disks' sizes. */
 export const APP_DISK_BYTES = 512 * 1024 ** 2;
 const TEMPLATE_DISK_BYTES = 1024 ** 3;
+const FLAVOUR_DISK = 'flavour-disk';
+const FLAVOUR_DISK_BYTES = 2 * 1024 ** 3;
 
 /** What every VM finds loaded and warm: modules, and the programs that are slow to read through an emulated disk. */
 const PREPARE = [
@@ -42,6 +47,7 @@ export async function template(
   hardware: Hardware,
   tap: string,
   progress: Progress,
+  flavour?: Flavour,
 ): Promise<Template> {
   const dir = await cached(
     cache,
@@ -55,21 +61,22 @@ export async function template(
         JSON.stringify(hardware),
         PREPARE,
         cpuModel(),
+        ...(flavour === undefined ? [] : [flavour.prepare]),
       ]),
-      needBytes: (hardware.memoryMiB + 100) * 1024 ** 2,
+      needBytes: (hardware.memoryMiB + 100) * 1024 ** 2 + (flavour === undefined ? 0 : FLAVOUR_DISK_BYTES),
       build: async (target) => {
         await progress.step(
           `booting a guest of ${hardware.memoryMiB} MiB and saving its state, once`,
-          15_000,
+          flavour === undefined ? 15_000 : 90_000,
           async () => {
-            await makeTemplate(target, files, hardware, tap);
+            await makeTemplate(target, files, hardware, tap, flavour);
           },
         );
       },
     },
     progress,
   );
-  return { ramFile: path.join(dir, 'ram'), stateFile: path.join(dir, 'state') };
+  return { ramFile: path.join(dir, 'ram'), stateFile: path.join(dir, 'state'), diskFile: path.join(dir, FLAVOUR_DISK) };
 }
 
 /** The guest has calibrated its clock against this CPU. */
@@ -77,7 +84,13 @@ function cpuModel(): string {
   return /^model name\s*:\s*(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? '';
 }
 
-async function makeTemplate(dir: string, files: GuestFiles, hardware: Hardware, tap: string): Promise<void> {
+async function makeTemplate(
+  dir: string,
+  files: GuestFiles,
+  hardware: Hardware,
+  tap: string,
+  flavour: Flavour | undefined,
+): Promise<void> {
   const paths = guestPaths(dir, 'template');
   const appImage = await sparseFile(path.join(dir, 'app'), APP_DISK_BYTES);
   const dataImages = [];
@@ -86,10 +99,20 @@ async function makeTemplate(dir: string, files: GuestFiles, hardware: Hardware, 
     dataImages.push({ file, serial: `template-${index + 1}` });
   }
   const ramFile = await sparseFile(path.join(dir, 'ram'), hardware.memoryMiB * 1024 ** 2);
+  const flavourDisk = path.join(dir, FLAVOUR_DISK);
+  if (flavour !== undefined)
+    await run('cp', ['--sparse=always', flavour.diskFile, flavourDisk], { timeoutMs: 300_000 });
   await createTap(tap);
   let running: RunningGuest | undefined;
   try {
-    const backends = { ...paths, tap, mac: '52:54:00:77:ff:ff', appImage, dataImages };
+    const backends = {
+      ...paths,
+      tap,
+      mac: '52:54:00:77:ff:ff',
+      appImage,
+      dataImages,
+      ...(flavour === undefined ? {} : { flavourDisk: { file: flavourDisk, forget: false } }),
+    };
     running = await startGuest(
       files,
       'template',
@@ -100,6 +123,12 @@ async function makeTemplate(dir: string, files: GuestFiles, hardware: Hardware, 
     );
     await waitForAgent(running, paths.consoleFile, 120_000);
     await execInGuest(running.qga, 'template', PREPARE, { timeoutMs: 120_000 });
+    if (flavour !== undefined) {
+      // The disk behind those for data.
+      const device = `/dev/vd${String.fromCodePoint('c'.charCodeAt(0) + hardware.dataDisks)}`;
+      const mount = `mkdir -p ${flavour.mountPoint} && mount -o noatime ${device} ${flavour.mountPoint}`;
+      await execInGuest(running.qga, 'template', `set -e\n${mount}\n${flavour.prepare}`, { timeoutMs: 600_000 });
+    }
     running.qga.close();
     await save(running.qmp, path.join(dir, 'state'));
   } finally {

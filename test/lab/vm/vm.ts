@@ -4,6 +4,7 @@ import { createTap, deleteTap, tapName } from '../network.ts';
 import { measureClock, setClock, type ClockReading } from './clock.ts';
 import { execInGuest, shellQuote, GUEST_ENV, type ExecOptions, type ExecResult } from './exec.ts';
 import { guestPaths, requireRunning, startGuest, waitForAgent, type GuestFiles, type RunningGuest } from './guest.ts';
+import type { Flavour } from './flavour.ts';
 import { identityScript, type Identity } from './identity.ts';
 import { diskNode, type Hardware } from './qemu-args.ts';
 import type { Qmp } from './qmp.ts';
@@ -70,6 +71,7 @@ export interface VmSpec {
   readonly zone: string;
   readonly hardware: Hardware;
   readonly dataDiskBytes: readonly number[];
+  readonly flavour?: Flavour;
 }
 
 export interface VmContext {
@@ -95,7 +97,18 @@ export async function createVm(spec: VmSpec, context: VmContext): Promise<Vm> {
     const device = `/dev/vd${String.fromCodePoint('c'.charCodeAt(0) + index)}`;
     dataDisks.push({ device, serial: `${name}-disk${index + 1}`, sizeBytes, file });
   }
-  const backends = { ...paths, tap, mac: identity.mac, appImage: context.appImage, dataImages: dataDisks };
+  if (spec.flavour !== undefined && context.template === undefined)
+    throw new LabError(`${name}: a VM with a flavour starts from its saved state, never from cold`);
+  const backends = {
+    ...paths,
+    tap,
+    mac: identity.mac,
+    appImage: context.appImage,
+    dataImages: dataDisks,
+    ...(spec.flavour === undefined || context.template === undefined
+      ? {}
+      : { flavourDisk: { file: context.template.diskFile, forget: true } }),
+  };
   let current: RunningGuest | undefined;
 
   const guest = (): RunningGuest => {

@@ -1,0 +1,146 @@
+import { mkdir, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { buildImages, ownVersion, type BuiltImage } from '../../images/build.ts';
+import { connect, kinds, resource, type KubeConnection, type Resource } from '../../lib/kube/client.ts';
+import type { StorageNode } from '../../lib/api/index.ts';
+import { clusterBinaries } from '../cluster/binaries.ts';
+import { startLab, type Lab } from '../lab/lab.ts';
+import { run, startDaemon, type Daemon, type RunResult } from '../lab/process.ts';
+import type { Progress } from '../lab/progress.ts';
+import type { Flavour } from '../lab/vm/flavour.ts';
+import type { Vm } from '../lab/vm/vm.ts';
+import { nodeDisk } from './disk.ts';
+import { baseImage } from './lab-images.ts';
+import { startNode } from './node.ts';
+import { podPrograms } from './programs.ts';
+import { writeProgramLayers } from './program-layers.ts';
+
+/** The address of the Service `kubernetes`: without kube-proxy the API server itself has it. */
+const API_SERVICE = '10.96.0.1';
+const API_PORT = 443;
+/** Of our images: no registry has this name, so none is asked. */
+export const IMAGE_PREFIX = 'holdfast.dev/lab/';
+
+export interface ClusterOptions {
+  /** VMs that are nodes of the cluster: they run pods. The others are machines that hold replicas only. */
+  readonly nodes: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  readonly storage: number;
+  readonly clients: number;
+  readonly progress: Progress;
+}
+
+/** A cluster that runs pods, in the lab. */
+export interface Cluster {
+  readonly lab: Lab;
+  readonly connection: KubeConnection;
+  readonly storageNodes: Resource<StorageNode>;
+  readonly images: readonly BuiltImage[];
+  kubectl(...args: string[]): Promise<string>;
+  helm(...args: string[]): Promise<string>;
+  /** Starts a VM that was off, and its kubelet. */
+  powerOn(vm: Vm): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Everything that the cluster needs from the network. To be called outside of the lab, which leads nowhere. */
+export async function preparePods(progress: Progress): Promise<void> {
+  await clusterBinaries(progress);
+  await nodeDisk(progress);
+}
+
+/** Starts a lab whose VMs run pods: control plane with its controllers on the host, kubelet and containerd in the VMs. */
+export async function startCluster(options: ClusterOptions): Promise<Cluster> {
+  const { progress, nodes } = options;
+  const [programs, disk, cluster] = [
+    await podPrograms(progress),
+    await nodeDisk(progress),
+    await clusterBinaries(progress),
+  ];
+  const base = process.env['HOLDFAST_LAB_DIR'] ?? '';
+  const appDir = path.join(base, 'app');
+  await mkdir(appDir, { recursive: true });
+  const images = await buildImages({
+    output: path.join(base, 'images'),
+    prefix: IMAGE_PREFIX,
+    tag: await ownVersion(),
+    progress,
+  });
+  await writeProgramLayers(images, path.join(appDir, 'images.tar'), path.join(base, 'layers'));
+  await rm(path.join(base, 'images'), { recursive: true });
+
+  const flavour: Flavour = {
+    key: disk.key,
+    diskFile: disk.file,
+    mountPoint: '/kube',
+    prepare: `/kube/bin/prepare ${baseImage('holdfast-agent')}`,
+    memoryMiB: 896,
+    cpus: 2,
+    translationMiB: 512,
+  };
+  const lab = await startLab({
+    storage: options.storage,
+    clients: options.clients,
+    appDir,
+    flavours: Object.fromEntries(Object.keys(nodes).map((name) => [name, flavour])),
+    apiPort: API_PORT,
+    apiServerArgs: ['--kubelet-preferred-address-types=InternalIP'],
+    progress,
+  });
+  const daemons: Daemon[] = [];
+  const stop = async (): Promise<void> => {
+    await Promise.all(daemons.map((daemon) => daemon.kill()));
+    connection.close();
+    await lab.stop();
+  };
+  const { kubeconfigPath } = lab.controlPlane;
+  const connection = connect({ kubeconfigPath, userAgent: 'holdfast-pods/1' });
+  const onHost = async (name: string, ...args: string[]): Promise<void> => {
+    const file = path.join(programs.kubernetes, name);
+    const common = [`--kubeconfig=${kubeconfigPath}`, '--leader-elect=false', '--bind-address=127.0.0.1'];
+    daemons.push(await startDaemon(name, file, [...common, ...args], { logFile: path.join(lab.dir, `${name}.log`) }));
+  };
+  const inHome = {
+    HELM_CACHE_HOME: lab.dir,
+    HELM_CONFIG_HOME: lab.dir,
+    HELM_DATA_HOME: lab.dir,
+    KUBECONFIG: kubeconfigPath,
+  };
+  const said = ({ stdout }: RunResult): string => stdout.toString();
+  const startKubelet = (vm: Vm): Promise<void> => startNode(vm, lab.controlPlane, nodes[vm.name] ?? {});
+  try {
+    await run('ip', ['addr', 'add', `${API_SERVICE}/32`, 'dev', 'lo']);
+    const pki = path.join(lab.dir, 'cp/pki');
+    await onHost(
+      'kube-controller-manager',
+      `--service-account-private-key-file=${path.join(pki, 'sa.key')}`,
+      `--root-ca-file=${path.join(pki, 'ca.crt')}`,
+      '--node-monitor-grace-period=30s',
+      '--attach-detach-reconcile-sync-period=20s',
+    );
+    await onHost('kube-scheduler');
+    await progress.step('starting kubelets', 40_000, async () => {
+      await Promise.all(Object.keys(nodes).map((name) => startKubelet(lab.vm(name))));
+    });
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return {
+    lab,
+    connection,
+    storageNodes: resource(connection, kinds.storageNodes),
+    images,
+    kubectl: async (...args) =>
+      said(
+        await run(path.join(programs.kubernetes, 'kubectl'), ['--kubeconfig', kubeconfigPath, ...args], {
+          timeoutMs: 600_000,
+        }),
+      ),
+    helm: async (...args) => said(await run(cluster.helm, args, { env: inHome, timeoutMs: 600_000 })),
+    powerOn: async (vm) => {
+      await vm.powerOn();
+      if (vm.name in nodes) await startKubelet(vm);
+    },
+    stop,
+  };
+}
