@@ -1,6 +1,6 @@
 import { posix } from 'node:path';
 import { connectionName, devicePath, type ReplicatedVolume, type VolumeConnection } from '../../lib/api/index.ts';
-import { clientLeaseName } from '../../lib/api/names.ts';
+import { clientLeaseName, MAX_VOLUMES_ANNOTATION } from '../../lib/api/names.ts';
 import { systemClock } from '../../lib/clock.ts';
 import { ExecError } from '../../lib/host/exec.ts';
 import type { DeviceContent, Filesystems } from '../../lib/host/mkfs.ts';
@@ -12,13 +12,17 @@ import { createFormatRecord } from '../node/format-record.ts';
 import { hostPaths, type BlockDevice } from '../node/paths.ts';
 import { fakeCluster } from './fake-controller.ts';
 
+const MAX_VOLUMES = 8;
+
 /**
  * One client node with everything around the CSI services pretended: an operator and an agent that do at once what is
  * asked of them, devices and a mount table in memory. Folders are real: whoever calls looks at them.
  */
 export function fakeWorld(node: string): { readonly controller: ControllerDeps; readonly node: NodeDeps } {
   const cluster = fakeCluster((volume) => queueMicrotask(() => obey(volume.metadata.name)));
-  cluster.leases.put({ metadata: { name: clientLeaseName(node) } });
+  cluster.leases.put({
+    metadata: { name: clientLeaseName(node), annotations: { [MAX_VOLUMES_ANNOTATION]: String(MAX_VOLUMES) } },
+  });
   const contents = new Map<string, DeviceContent>();
   let mounts: MountEntry[] = [];
 
@@ -93,7 +97,7 @@ export function fakeWorld(node: string): { readonly controller: ControllerDeps; 
     controller: cluster,
     node: {
       node,
-      maxVolumes: 128,
+      maxVolumes: MAX_VOLUMES,
       topology: async () => ({ zone: 'a' }),
       connections: () => cluster.connections.all(),
       devices: createAttachedDevices({ node, connections: cluster.connections, changes: cluster.changes, paths }),
