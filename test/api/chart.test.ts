@@ -7,6 +7,7 @@ import { clusterBinaries } from '../cluster/binaries.ts';
 import { startControlPlane, type ControlPlane } from '../controlplane/controlplane.ts';
 import { run } from '../lab/process.ts';
 import { terminalProgress } from '../lab/progress.ts';
+import { until } from './harness.ts';
 
 // Helm may have to be built first, and on a busy machine a control plane takes its time.
 jest.setTimeout(15 * 60_000);
@@ -55,6 +56,13 @@ const template = async (...args: string[]): Promise<string> =>
 const kubectl = async (...args: string[]): Promise<string> =>
   (await run('kubectl', ['--kubeconfig', plane.kubeconfigPath, ...args], { timeoutMs: 60_000 })).stdout.toString();
 
+/** What a command that fails says; '' when it succeeds. */
+const refusal = async (command: Promise<string>): Promise<string> =>
+  command.then(
+    () => '',
+    (error: unknown) => String(error),
+  );
+
 test('helm finds nothing to complain about', async () => {
   expect(await helm('lint', '--strict', chart)).toContain('1 chart(s) linted, 0 chart(s) failed');
 });
@@ -101,11 +109,21 @@ test('the API server accepts every manifest', async () => {
   const file = path.join(dir, 'rendered.yaml');
   await writeFile(file, rendered);
   await kubectl('create', 'namespace', namespace);
+  // Of which the controller manager makes one in each namespace.
+  await kubectl('create', 'serviceaccount', 'default', '-n', namespace);
   const said = await kubectl('apply', '--dry-run=server', '-f', file);
   const manifests = (loadAll(rendered) as (Manifest | null)[]).filter((manifest) => manifest !== null);
   expect(manifests.length).toBeGreaterThan(40);
   expect(said.match(/created \(server dry run\)/g)).toHaveLength(manifests.length);
   expect(said).not.toMatch(/Warning|unchanged/);
+});
+
+test('a namespace that admits no privileged pods is refused with what to do', async () => {
+  await kubectl('create', 'namespace', 'strict');
+  await kubectl('label', 'namespace', 'strict', 'pod-security.kubernetes.io/enforce=restricted');
+  await expect(helm('install', 'holdfast', chart, '--namespace', 'strict')).rejects.toThrow(
+    'kubectl label namespace strict pod-security.kubernetes.io/enforce=privileged --overwrite',
+  );
 });
 
 // Given an installation, when it is upgraded and taken away, then the volumes' definitions stay, and with them the volumes.
@@ -124,7 +142,27 @@ test('installed, upgraded, uninstalled', async () => {
   await helm('upgrade', 'holdfast', chart, '--namespace', namespace, '--set', 'operator.replicas=3');
   const replicas = ['deployment/holdfast-operator', '-o', 'jsonpath={.spec.replicas}'];
   expect(await kubectl('get', '-n', namespace, ...replicas)).toBe('3');
+
+  const volume = path.join(dir, 'volume.json');
+  const spec = { capacityBytes: 1 << 20 };
+  const named = { apiVersion: 'holdfast.dev/v1alpha1', kind: 'ReplicatedVolume', metadata: { name: 'ledger' }, spec };
+  await writeFile(volume, JSON.stringify(named));
+  await kubectl('apply', '-f', volume);
+  // A policy takes a while to come into force.
+  await until('a definition is kept while there is a volume', async () => {
+    const refused = await refusal(kubectl('delete', '--dry-run=server', 'crd', 'replicatedvolumes.holdfast.dev'));
+    return refused.includes('the volume ledger exists: with the definition its data would be deleted');
+  });
+  const uninstall = helm('uninstall', 'holdfast', '--namespace', namespace);
+  await expect(uninstall).rejects.toThrow('the volume ledger exists, and nobody would look after it');
+  expect(await kubectl('get', 'deployments', '-n', namespace, '-o', 'name')).toContain('holdfast-operator');
+  await kubectl('delete', 'replicatedvolume', 'ledger');
+  await until('nothing holds the definition any more', async () => {
+    const refused = await refusal(kubectl('delete', '--dry-run=server', 'crd', 'replicatedvolumes.holdfast.dev'));
+    return refused === '';
+  });
+
   await helm('uninstall', 'holdfast', '--namespace', namespace);
-  expect(await kubectl('get', 'deployments,daemonsets', '-n', namespace, '-o', 'name')).toBe('');
+  expect(await kubectl('get', 'deployments,daemonsets,configmaps', '-n', namespace, '-o', 'name')).toBe('');
   expect(await kubectl('get', 'crds', '-o', 'name')).toContain('replicatedvolumes.holdfast.dev');
 });

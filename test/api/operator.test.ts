@@ -461,6 +461,9 @@ describe('a node speaks for itself only', () => {
     expect(await patchAs(storage, kinds.volumeReplicas, 'v-s1', { spec: { state: 'Orphan' } })).toMatch(
       'does not change a spec',
     );
+    for (const metadata of [{ labels: { x: 'y' } }, { annotations: { x: 'y' } }]) {
+      expect(await patchAs(storage, kinds.volumeReplicas, 'v-s1', { metadata })).toMatch('does not change labels');
+    }
     const none = { metadata: { finalizers: [] } };
     expect(await patchAs(storage, kinds.volumeReplicas, 'v-s1', none)).toMatch('only an orphan');
     await replicas().patch('v-s1', { spec: { state: 'Orphan' } });
@@ -519,6 +522,9 @@ describe('a node speaks for itself only', () => {
     const none = { metadata: { finalizers: [] } };
     expect(await patchAs(client, kinds.volumeConnections, 'of-c2.c2', none)).toMatch('its own node');
     expect(await patchAs(client, kinds.volumeConnections, 'of-c1.c1', { spec: { epoch: 9 } })).toMatch('a spec');
+    expect(await patchAs(client, kinds.volumeConnections, 'of-c1.c1', { metadata: { labels: { x: 'y' } } })).toMatch(
+      'does not change labels',
+    );
     expect(await patchAs(client, kinds.volumeConnections, 'of-c1.c1', none)).toBe('');
   });
 

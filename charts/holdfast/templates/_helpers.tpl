@@ -3,6 +3,12 @@
 {{- if and .Values.snapshots.enabled (not .Values.csiController.enabled) }}
 {{- fail "snapshots.enabled needs csiController.enabled" }}
 {{- end }}
+{{- /* There is no cluster to look into when the chart is only rendered. */}}
+{{- $namespace := lookup "v1" "Namespace" "" .Release.Namespace | default dict }}
+{{- $enforced := dig "metadata" "labels" "pod-security.kubernetes.io/enforce" "privileged" $namespace }}
+{{- if ne $enforced "privileged" }}
+{{- fail (printf "the namespace %s admits %s pods only, and the agents touch their nodes' devices: kubectl label namespace %s pod-security.kubernetes.io/enforce=privileged --overwrite" .Release.Namespace $enforced .Release.Namespace) }}
+{{- end }}
 {{- end }}
 
 {{/* Labels of every object. */}}
