@@ -46,9 +46,9 @@ function glanceAt(files: Files): { glance: Glance; open: () => number } {
 
 describe('a glance', () => {
   test('finds all as it was', () => {
-    expect(glanceAt(WELL).glance.stillCalm(100)).toBe(true);
+    expect(glanceAt(WELL).glance.look(100)).toBe('Calm');
     const idle = { ...WELL, '/sys/block/md_hf_1/md/array_state': 'clean' };
-    expect(glanceAt(idle).glance.stillCalm(100)).toBe(true);
+    expect(glanceAt(idle).glance.look(100)).toBe('Calm');
   });
 
   const alarming: [string, keyof Files, string | undefined][] = [
@@ -63,25 +63,25 @@ describe('a glance', () => {
   ];
 
   test.each(alarming)('asks for a full look when %s', (_name, path, text) => {
-    expect(glanceAt({ ...WELL, [path]: text }).glance.stillCalm(100)).toBe(false);
+    expect(glanceAt({ ...WELL, [path]: text }).glance.look(100)).toBe('Gone');
   });
 
-  test('asks for a full look when I/O waits in the valve with none below, but not when some ended meanwhile', () => {
+  test('asks for a full look when I/O waits in the valve with none below, and is unsure when some ended meanwhile', () => {
     const files = { ...WELL, '/sys/block/dm-1/stat': stat(7, 2) };
     const { glance } = glanceAt(files);
-    expect(glance.stillCalm(100)).toBe(false);
+    expect(glance.look(100)).toBe('Gone');
     files['/sys/block/nvme0n1/stat'] = stat(8, 0);
-    expect(glance.stillCalm(200)).toBe(true);
-    expect(glance.stillCalm(300)).toBe(false);
+    expect(glance.look(200)).toBe('Unsure');
+    expect(glance.look(220)).toBe('Gone');
   });
 
   test('asks for a full look when I/O stands still', () => {
     const files = { ...WELL, '/sys/block/nvme0n1/stat': stat(7, 1), '/sys/block/dm-1/stat': stat(7, 1) };
     const { glance } = glanceAt(files);
-    expect(glance.stillCalm(100)).toBe(true);
-    expect(glance.stillCalm(200)).toBe(false);
+    expect(glance.look(100)).toBe('Calm');
+    expect(glance.look(200)).toBe('Gone');
     files['/sys/block/nvme0n1/stat'] = stat(8, 1);
-    expect(glance.stillCalm(300)).toBe(true);
+    expect(glance.look(300)).toBe('Calm');
   });
 
   test('closes what it opened', () => {

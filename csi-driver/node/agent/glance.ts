@@ -13,6 +13,12 @@ import type { LegTracker } from './tracker.ts';
 /** What md's array_state says while nothing waits for the agent. */
 const AT_EASE = new Set<string | undefined>(['active', 'active-idle', 'clean']);
 
+/**
+ * `Unsure`: I/O is in a valve and not below it, which is common for a moment, and is how it stays after an error of the path.
+ * The next glance tells.
+ */
+export type Calm = 'Calm' | 'Unsure' | 'Gone';
+
 interface Leg {
   readonly tracker: LegTracker;
   readonly controllerState: HeldAttribute;
@@ -57,9 +63,11 @@ export class Glance {
     this.watches = [arrayStatePath(array), ...members].map((path) => sysfs.watch(path, changed));
   }
 
-  /** Whether all is as calm as it was. */
-  stillCalm(nowMs: number): boolean {
-    return AT_EASE.has(this.arrayState.read()) && this.legs.every((leg) => isWell(leg, nowMs));
+  /** How all is, compared with how calm it was. */
+  look(nowMs: number): Calm {
+    const array = AT_EASE.has(this.arrayState.read()) ? 'Calm' : 'Gone';
+    const found = [array, ...this.legs.map((leg) => calmOf(leg, nowMs))];
+    return found.includes('Gone') ? 'Gone' : found.includes('Unsure') ? 'Unsure' : 'Calm';
   }
 
   close(): void {
@@ -69,14 +77,15 @@ export class Glance {
   }
 }
 
-function isWell({ tracker, controllerState, memberState, namespaceStat, valveStat }: Leg, nowMs: number): boolean {
+function calmOf({ tracker, controllerState, memberState, namespaceStat, valveStat }: Leg, nowMs: number): Calm {
   const live = controllerState.read() === 'live';
   const waiting = parse(valveStat.read())?.inFlight ?? 0;
   const stat = parse(namespaceStat.read());
   const ended = tracker.sample({ live, stat }, nowMs);
   const words = parseWords(memberState.read() ?? '');
   const belongs = words.has('in_sync') && !hasErred({ state: words });
-  return live && belongs && !isHeldBack(waiting, stat, ended) && tracker.quietMs(nowMs) === 0;
+  if (!live || !belongs || isHeldBack(waiting, stat, ended) || tracker.quietMs(nowMs) > 0) return 'Gone';
+  return waiting > 0 && stat?.inFlight === 0 ? 'Unsure' : 'Calm';
 }
 
 /**

@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { DEVICE_DIR } from '../../../lib/api/names.ts';
 import { systemClock } from '../../../lib/clock.ts';
 import { run } from '../../../lib/host/exec.ts';
+import { createSpawner } from '../../../lib/host/spawner.ts';
 import { createMd } from '../../../lib/host/md.ts';
 import { createNvmeHost } from '../../../lib/host/nvme.ts';
 import { hostSysfs, listDirectory, readAttribute, readLink } from '../../../lib/host/sysfs.ts';
@@ -18,13 +19,15 @@ const BLOCK_BYTES = 4096;
 export function thisHost(): AgentPorts {
   const bootId = readAttribute('/proc/sys/kernel/random/boot_id');
   if (bootId === undefined) throw new Error('/proc/sys/kernel/random/boot_id is missing: is /proc mounted?');
+  // What writes may wait for is run from there; what belongs to attaching and detaching need not be.
+  const exec = createSpawner();
   return {
     bootId,
     clock: { ...systemClock, monotonicMs: () => performance.now() },
     sysfs: hostSysfs,
     md: createMd(hostSysfs),
     nvme: createNvmeHost(hostSysfs),
-    valves: createValves(hostSysfs, run),
+    valves: createValves(hostSysfs, exec),
     users: createDeviceUsers(run),
     links,
     async readDevice(device, offsetBytes, lengthBytes, timeoutMs) {
@@ -32,16 +35,16 @@ export function thisHost(): AgentPorts {
       const skip = offsetBytes / BLOCK_BYTES;
       const count = Math.ceil(lengthBytes / BLOCK_BYTES);
       const args = [`if=/dev/${device}`, `bs=${BLOCK_BYTES}`, `skip=${skip}`, `count=${count}`];
-      return (await run('dd', [...args, 'iflag=direct', 'status=none'], { encoding: 'latin1', timeoutMs })).stdout;
+      return (await exec('dd', [...args, 'iflag=direct', 'status=none'], { encoding: 'latin1', timeoutMs })).stdout;
     },
     async writeDevice(device, offsetBytes, bytes, timeoutMs) {
       const args = [`of=/dev/${device}`, `bs=${BLOCK_BYTES}`, `seek=${offsetBytes / BLOCK_BYTES}`, 'iflag=fullblock'];
       const input = bytes.toString('latin1');
       const how = ['oflag=direct,dsync', 'conv=notrunc', 'status=none'];
-      await run('dd', [...args, ...how], { input, encoding: 'latin1', timeoutMs });
+      await exec('dd', [...args, ...how], { input, encoding: 'latin1', timeoutMs });
     },
     async flushDevice(device, timeoutMs) {
-      await run('sync', ['--data', `/dev/${device}`], { timeoutMs });
+      await exec('sync', ['--data', `/dev/${device}`], { timeoutMs });
     },
     async prepare() {
       for (const module of MODULES) await run('modprobe', [module]);

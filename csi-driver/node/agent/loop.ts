@@ -5,7 +5,7 @@ import { removeFinalizer } from '../../../lib/kube/finalizer.ts';
 import type { Logger } from '../../../lib/log.ts';
 import { execute } from './execute.ts';
 import type { Action, ConnectionFacts } from './facts.ts';
-import { Glance } from './glance.ts';
+import { Glance, type Calm } from './glance.ts';
 import { VolumeMemory } from './memory.ts';
 import { observe, type SharedHostFacts } from './observe.ts';
 import type { AgentPorts } from './ports.ts';
@@ -21,6 +21,8 @@ const LEAST_PAUSE_MS = 20;
 const FIGURES_MS = 30_000;
 /** Caches that are behind for longer are no matter of a slow watch alone. */
 const BEHIND_MS = 5_000;
+/** I/O that has just entered a valve has reached the device below it by then. */
+const UNSURE_MS = 20;
 /** A calm volume is looked at in full at least this often. */
 const FULL_LOOK_MS = 10_000;
 
@@ -56,6 +58,8 @@ export class VolumeLoop {
   private finished = false;
   /** Since when the caches have been behind what is known here. */
   private behindSinceMs: number | undefined;
+  /** The last glance has to be followed by another soon. */
+  private isUnsure = false;
   /** The last full look, when it found all calm. */
   private calm:
     | {
@@ -127,7 +131,8 @@ export class VolumeLoop {
   private async tick(): Promise<number> {
     const { deps, memory } = this;
     await this.refresh();
-    if (this.calm && this.isStillCalm(this.calm)) return lookAgainMs(this.calm.legTimeoutMs, true);
+    const calm = this.calm && this.glanceAt(this.calm);
+    if (this.calm && calm !== 'Gone') return calm === 'Unsure' ? UNSURE_MS : lookAgainMs(this.calm.legTimeoutMs, true);
     this.calm?.glance.close();
     this.calm = undefined;
     const facts = await observe({
@@ -151,8 +156,8 @@ export class VolumeLoop {
     this.tellOfSlowLegs(facts);
     if (!this.finished) this.publish(connectionStatus(this.connection, facts, planned, memory, deps.ports));
     // What is still to be reported keeps a volume under full looks, as only those report.
-    const calm = failures.length === 0 && this.publishing === undefined && isCalm(facts, planned);
-    if (calm) {
+    const isNowCalm = failures.length === 0 && this.publishing === undefined && isCalm(facts, planned);
+    if (isNowCalm) {
       this.calm = {
         glance: new Glance(
           arrayName(this.connection.spec.volumeUid),
@@ -166,7 +171,7 @@ export class VolumeLoop {
         objects: [this.connection, this.volume],
       };
     }
-    return lookAgainMs(facts.legTimeoutMs, calm);
+    return lookAgainMs(facts.legTimeoutMs, isNowCalm);
   }
 
   private tellOfSlowLegs(facts: ConnectionFacts): void {
@@ -180,10 +185,13 @@ export class VolumeLoop {
   }
 
   /** Whether a glance is enough: all was calm a moment ago, no object has changed since, and the kernel shows nothing new. */
-  private isStillCalm({ glance, atMs, objects }: NonNullable<VolumeLoop['calm']>): boolean {
+  private glanceAt({ glance, atMs, objects }: NonNullable<VolumeLoop['calm']>): Calm {
     const nowMs = this.nowMs();
-    if (nowMs - atMs > FULL_LOOK_MS || objects[0] !== this.connection || objects[1] !== this.volume) return false;
-    return glance.stillCalm(nowMs);
+    if (nowMs - atMs > FULL_LOOK_MS || objects[0] !== this.connection || objects[1] !== this.volume) return 'Gone';
+    const found = glance.look(nowMs);
+    // A busy volume is found so now and again: one closer glance each time is enough, as the first would be followed by an alarm.
+    this.isUnsure = found === 'Unsure' && !this.isUnsure;
+    return found === 'Unsure' && !this.isUnsure ? 'Calm' : found;
   }
 
   /** Takes the newest of what the caches and our own writes say. */

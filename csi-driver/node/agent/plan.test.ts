@@ -491,8 +491,8 @@ describe('how soon to look again', () => {
   };
 
   test('seldom while all is well', () => {
-    expect(next({})).toBe(200);
-    expect(next({ legTimeoutMs: 600 })).toBe(100);
+    expect(next({})).toBe(100);
+    expect(next({ legTimeoutMs: 300 })).toBe(50);
   });
 
   test('often while a leg is silent, is copied, or is away', () => {

@@ -299,5 +299,5 @@ export function isCalm(facts: ConnectionFacts, planned: Plan): boolean {
 
 /** When to look again: often while something is wrong or moves, seldom while all is calm. */
 export function lookAgainMs(legTimeoutMs: number, calm: boolean): number {
-  return Math.max(50, calm ? Math.min(200, legTimeoutMs / 6) : Math.min(500, legTimeoutMs / 24));
+  return Math.max(50, calm ? Math.min(100, legTimeoutMs / 6) : Math.min(500, legTimeoutMs / 24));
 }
