@@ -93,7 +93,7 @@ const exported = {
   listeners: [],
 };
 const storage = { ...nothing, node: 's1', logicalVolumes: [lv], exports: [exported] } as unknown as NodeFacts;
-const array = { name: arrayName(UID), state: 'clean', syncAction: 'idle', sync: undefined, members: [] };
+const array = { name: arrayName(UID), state: 'clean', syncAction: 'idle', sizeBytes: 0, unsyncedFromBytes: undefined, sync: undefined, members: [] };
 const client: NodeFacts = {
   ...nothing,
   node: 'c1',

@@ -18,6 +18,11 @@ export interface LegHeader extends RecordStamp {
   readonly volumeUid: string;
   readonly replica: string;
   readonly replicaUid: string;
+  /**
+   * Capacities in bytes for which the bitmap behind may be laid out: that of the array which used it last, and while that
+   * array was being made larger, both. Undefined: written by a program that did not say.
+   */
+  readonly sizes?: readonly number[];
 }
 
 export const LEG_SLOT_BYTES = 4096;
@@ -38,9 +43,9 @@ export type DecodedLeg =
 
 /** The bytes of one slot. @throws RangeError when the header does not fit, which no volume's record comes near. */
 export function encodeLegHeader(header: LegHeader, sequence: number): Buffer {
-  const { volume, volumeUid, replica, replicaUid, lineage, epoch, generation, base, inSync } = header;
+  const { volume, volumeUid, replica, replicaUid, lineage, epoch, generation, base, inSync, sizes } = header;
   const payload = Buffer.from(
-    JSON.stringify({ volume, volumeUid, replica, replicaUid, lineage, epoch, generation, base, inSync }),
+    JSON.stringify({ volume, volumeUid, replica, replicaUid, lineage, epoch, generation, base, inSync, sizes }),
     'utf8',
   );
   if (payload.length > CRC_AT - PAYLOAD_AT)
@@ -104,6 +109,8 @@ function isLegHeader(value: unknown): value is LegHeader {
     ['lineage', 'epoch', 'generation'].every(isCount) &&
     (header['base'] === undefined || isCount('base')) &&
     Array.isArray(header['inSync']) &&
-    header['inSync'].every((name) => typeof name === 'string')
+    header['inSync'].every((name) => typeof name === 'string') &&
+    (header['sizes'] === undefined ||
+      (Array.isArray(header['sizes']) && header['sizes'].every((size) => Number.isSafeInteger(size) && size > 0)))
   );
 }

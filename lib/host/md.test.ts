@@ -72,3 +72,59 @@ describe('a member that is failed', () => {
     expect(await failing('1')).toEqual(['state faulty']);
   });
 });
+
+describe('an array that grows', () => {
+  const GIB = 2 ** 30;
+
+  /** An array in memory, and what is written to it in order; the kernel's part is done when the size is written. */
+  function fake(start: Record<string, string>): { sysfs: Sysfs; written: string[] } {
+    const files = new Map(Object.entries(start));
+    const written: string[] = [];
+    const sysfs = {
+      readAttribute: (path: string) => files.get(path.replace('/sys/block/md_hf/md/', '')),
+      listDirectory: () => ['dev-dm-1', 'dev-dm-2', 'array_state'],
+      writeAttribute: async (path: string, value: string) => {
+        const file = path.replace('/sys/block/md_hf/md/', '');
+        written.push(`${file} ${value}`);
+        if (file === 'component_size' && files.get('resync_start') === 'none') {
+          files.set('resync_start', String(Number(files.get('component_size')) * 2));
+        }
+        files.set(file, value);
+      },
+    } as unknown as Sysfs;
+    return { sysfs, written };
+  }
+  const options = { sizeBytes: 4 * GIB, bitmapBytes: 4096, bitmapChunkBytes: 128 * 1024 };
+  const kib = String((2 * GIB) / 1024);
+  const comparison = ['bitmap_set_bits 16384-32767', 'sync_min 4194304', 'sync_action repair'];
+
+  test('has what is new compared, and says on its members where that is', async () => {
+    const { sysfs, written } = fake({
+      component_size: kib,
+      'dev-dm-1/size': kib,
+      'dev-dm-2/size': kib,
+      resync_start: 'none',
+    });
+    await createMd(sysfs).grow('md_hf', options);
+    expect(written).toEqual([
+      'sync_action frozen',
+      'dev-dm-1/size 4194304',
+      'dev-dm-2/size 4194304',
+      'bitmap/space 8',
+      'component_size 4194304',
+      ...comparison,
+    ]);
+  });
+
+  test('and was cut off before the comparison goes on with that', async () => {
+    const { sysfs, written } = fake({ component_size: '4194304', resync_start: '4194304' });
+    await createMd(sysfs).grow('md_hf', options);
+    expect(written).toEqual(['sync_action frozen', ...comparison]);
+  });
+
+  test('is let go where there is nothing to compare', async () => {
+    const { sysfs, written } = fake({ component_size: '4194304', resync_start: 'none' });
+    await createMd(sysfs).grow('md_hf', options);
+    expect(written).toEqual(['sync_action frozen', 'sync_action idle']);
+  });
+});

@@ -23,8 +23,12 @@ export interface MdArray {
   readonly name: string;
   /** `clear`, `inactive`, `readonly`, `clean`, `active`, `write-pending`, ... */
   readonly state: string;
-  /** `idle`, `resync`, `recover`, `frozen`, ... */
+  /** `idle`, `resync`, `recover`, `repair`, `frozen`, ... */
   readonly syncAction: string;
+  /** What it offers to its users. */
+  readonly sizeBytes: number;
+  /** From here on its members may differ, as far as the bitmap says (`resync_start`); undefined: nowhere. */
+  readonly unsyncedFromBytes: number | undefined;
   /** Bytes done and to do of the running sync. */
   readonly sync: { readonly doneBytes: number; readonly totalBytes: number } | undefined;
   readonly members: readonly MdMember[];
@@ -62,6 +66,9 @@ const dir = (name: string): string => `/sys/block/${name}/md`;
  */
 const HOLDS_WRITE_ERRORS = 'external_bbl';
 
+/** Beyond the end of every array, also of one that grows meanwhile. */
+const ALL_SECTORS = String(2 ** 52);
+
 /** Foreground writes may slow a sync down to this. md's own 1 MiB/s would let a heal take days. */
 const SYNC_SPEED_MIN_KIB = 20_000;
 
@@ -95,8 +102,25 @@ export interface Md {
    * frozen when a step fails, until a later try gets through.
    */
   addMember(name: string, options: AddMemberOptions): Promise<void>;
+  /**
+   * Makes a running array larger: every member's device has room for it. What is new is compared between the members, and
+   * made the same where it differs. May be called again after it was cut off anywhere, also when just the comparison has not
+   * begun. It waits for all I/O under way. @throws SysfsError EBUSY while members are copied
+   */
+  grow(name: string, options: GrowOptions): Promise<void>;
   /** Lets md sync and take members again (`sync_action` idle). */
   unfreeze(name: string): Promise<void>;
+  /**
+   * Lets no more write through, and returns when all that were under way have ended: then all members that are in sync are
+   * equal, and stay so. Reads go on. It lasts until `resumeWrites`, also when this process ends. Waits for a member that does not
+   * answer; before 6.12 md takes no other order meanwhile, not even that a member has failed (md.c, suspend_hi_store,
+   * is_suspended; raid1.c, freeze_array, which doesn't wait for writes that a member has answered with an error).
+   */
+  suspendWrites(name: string): Promise<void>;
+  /** Lets writes go on. Waits, too, for I/O under way. An array that is gone is no error. */
+  resumeWrites(name: string): Promise<void>;
+  /** Whether writes are held by `suspendWrites`. */
+  isSuspended(name: string): boolean;
   /** Stops an array. EBUSY while it is open. */
   stopArray(name: string): Promise<void>;
 }
@@ -111,9 +135,20 @@ export interface AddMemberOptions {
   readonly kind: 'Bitmap' | 'Full';
 }
 
+export interface GrowOptions {
+  readonly sizeBytes: number;
+  /** Room for the bitmap of an array of that size: md makes its chunks larger only when they no longer fit in. */
+  readonly bitmapBytes: number;
+  /** What one bit of that bitmap stands for. */
+  readonly bitmapChunkBytes: number;
+}
+
 /** Where the kernel tells what a glance at an array asks: its state, and a member's. Paths in sysfs. */
 export const arrayStatePath = (name: string): string => `${dir(name)}/array_state`;
 export const memberStatePath = (name: string, device: string): string => `${dir(name)}/dev-${device}/state`;
+
+/** Up to which sector of the array writes are held; 0: none is. Path in sysfs. */
+export const suspendPath = (name: string): string => `${dir(name)}/suspend_hi`;
 
 /** The words of a member's `state`. */
 export function parseWords(state: string): ReadonlySet<string> {
@@ -122,6 +157,11 @@ export function parseWords(state: string): ReadonlySet<string> {
 
 function parseSlot(slot: string | undefined): number | undefined {
   return slot === undefined || !/^\d+$/.test(slot) ? undefined : Number(slot);
+}
+
+/** `resync_start` is a sector, or `none` (md.c, resync_start_show). */
+function parseResyncStart(text: string | undefined): number | undefined {
+  return text === undefined || !/^\d+$/.test(text) ? undefined : Number(text) * 512;
 }
 
 /** `sync_completed` is `done / total` in sectors, `none`, or `delayed`. */
@@ -171,6 +211,8 @@ export function createMd(sysfs: Sysfs): Md {
         name,
         state,
         syncAction,
+        sizeBytes: Number(read(`${md}/component_size`) ?? 0) * 1024,
+        unsyncedFromBytes: parseResyncStart(read(`${md}/resync_start`)),
         sync: syncAction === 'idle' ? undefined : parseSyncCompleted(read(`${md}/sync_completed`) ?? 'none'),
         members: sysfs
           .listDirectory(md)
@@ -253,9 +295,46 @@ export function createMd(sysfs: Sysfs): Md {
       }
       await sysfs.writeAttribute(`${md}/sync_action`, 'idle');
     },
+    async grow(name, { sizeBytes, bitmapBytes, bitmapChunkBytes }) {
+      const md = dir(name);
+      const sizeKib = sizeBytes / 1024;
+      // md would begin at once to copy what is new from one member to the others, zeros and all.
+      await sysfs.writeAttribute(`${md}/sync_action`, 'frozen');
+      if (Number(read(`${md}/component_size`)) < sizeKib) {
+        for (const member of sysfs.listDirectory(md).filter((entry) => entry.startsWith('dev-'))) {
+          if (Number(read(`${md}/${member}/size`)) >= sizeKib) continue;
+          await sysfs.writeAttribute(`${md}/${member}/size`, String(sizeKib));
+        }
+        await sysfs.writeAttribute(`${md}/bitmap/space`, String(bitmapBytes / 512));
+        await sysfs.writeAttribute(`${md}/component_size`, String(sizeKib));
+      }
+      const fromBytes = parseResyncStart(read(`${md}/resync_start`)) ?? 0;
+      if (fromBytes === 0) {
+        await sysfs.writeAttribute(`${md}/sync_action`, 'idle');
+        return;
+      }
+      // md marks what is new in memory only (md-bitmap.c, md_bitmap_resize): after a power loss nothing would tell.
+      const [first, last] = [fromBytes, sizeBytes - 1].map((at) => Math.floor(at / bitmapChunkBytes));
+      await sysfs.writeAttribute(`${md}/bitmap_set_bits`, `${first}-${last}`);
+      // A comparison reads from all and writes where they differ, so that what nobody has written takes no room on thin members.
+      await sysfs.writeAttribute(`${md}/sync_min`, String(fromBytes / 512));
+      await sysfs.writeAttribute(`${md}/sync_action`, 'repair');
+    },
     async unfreeze(name) {
       await sysfs.writeAttribute(`${dir(name)}/sync_action`, 'idle');
     },
+    async suspendWrites(name) {
+      await sysfs.writeAttribute(suspendPath(name), ALL_SECTORS);
+    },
+    async resumeWrites(name) {
+      try {
+        if (read(suspendPath(name)) !== undefined) await sysfs.writeAttribute(suspendPath(name), '0');
+      } catch (error) {
+        // An array that was never started, or is gone, has nothing to hold (suspend_hi_store: EINVAL without a personality).
+        if (!(error instanceof SysfsError) || !['EINVAL', 'ENODEV', 'ENOENT'].includes(error.code)) throw error;
+      }
+    },
+    isSuspended: (name) => (read(suspendPath(name)) ?? '0') !== '0',
     async stopArray(name) {
       if (read(`${dir(name)}/array_state`) === undefined) return;
       await sysfs.writeAttribute(`${dir(name)}/array_state`, 'clear');

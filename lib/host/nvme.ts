@@ -53,6 +53,11 @@ export interface NvmeHost {
    * @throws Error with the errno of the kernel, e.g. ECONNREFUSED, EALREADY (this host already holds that controller).
    */
   connectController(options: NvmeConnectOptions): Promise<string>;
+  /**
+   * Has a controller look again how large its namespaces are. The target tells of a change by itself, once, and to who is
+   * connected just then (kernel: drivers/nvme/host/core.c, nvme_handle_aen_notice, nvme_queue_scan).
+   */
+  rescan(name: string): Promise<void>;
   /** Deletes a controller; its namespaces and all I/O that waits in them end. Returns when the kernel is done. */
   deleteController(name: string): Promise<void>;
 }
@@ -64,6 +69,7 @@ export function createNvmeHost(sysfs: Sysfs): NvmeHost {
     listNamespaces: (wanted) => listNamespaces(sysfs, wanted),
     answersTcp,
     connectController,
+    rescan: (name) => sysfs.writeAttribute(`${CLASS}/${name}/rescan_controller`, '1'),
     deleteController: (name) => deleteController(sysfs, name),
   };
 }

@@ -15,6 +15,7 @@ export interface Valve {
   readonly devNo: string;
   /** Kernel names of the devices below it, also of one that is gone; its name is not used again while the valve holds it. */
   readonly below: readonly string[];
+  readonly sizeBytes: number;
 }
 
 export interface ValveStatus {
@@ -96,9 +97,10 @@ function listValves(sysfs: Sysfs, prefix: string): ReadonlyMap<string, Valve> {
       const name = sysfs.readAttribute(`/sys/block/${device}/dm/name`);
       if (name === undefined || !name.startsWith(prefix)) return [];
       const devNo = sysfs.readAttribute(`/sys/block/${device}/dev`);
+      const sizeBytes = Number(sysfs.readAttribute(`/sys/block/${device}/size`) ?? 0) * 512;
       return devNo === undefined
         ? []
-        : [{ name, device, devNo, below: sysfs.listDirectory(`/sys/block/${device}/slaves`) }];
+        : [{ name, device, devNo, below: sysfs.listDirectory(`/sys/block/${device}/slaves`), sizeBytes }];
     });
   return new Map(valves.map((valve) => [valve.name, valve]));
 }

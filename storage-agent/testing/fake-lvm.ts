@@ -102,6 +102,10 @@ export class FakeStorage implements Lvm, BlockDevices {
     return Promise.resolve([...this.labels].map(([device, label]) => ({ device, ...label })));
   }
 
+  protected wholeExtents(sizeBytes: number): number {
+    return Math.ceil(sizeBytes / EXTENT) * EXTENT;
+  }
+
   createGroup(name: string, devices: readonly string[], tags: readonly string[]): Promise<void> {
     return this.killer.effect('vgcreate', () => {
       let totalExtents = 0;
@@ -129,7 +133,7 @@ export class FakeStorage implements Lvm, BlockDevices {
     return this.killer.effect('lvcreate thin', () => {
       const { group, name, pool } = options;
       this.volume(group, pool);
-      const sizeBytes = Math.ceil(options.sizeBytes / EXTENT) * EXTENT;
+      const sizeBytes = this.wholeExtents(options.sizeBytes);
       this.add({ group, name, pool, sizeBytes, tags: [...options.tags], layout: ['thin', 'sparse'] });
     });
   }
@@ -158,7 +162,7 @@ export class FakeStorage implements Lvm, BlockDevices {
 
   extend(group: string, name: string, sizeBytes: number): Promise<void> {
     return this.killer.effect('lvextend', () => {
-      this.volume(group, name).sizeBytes = Math.ceil(sizeBytes / EXTENT) * EXTENT;
+      this.volume(group, name).sizeBytes = this.wholeExtents(sizeBytes);
     });
   }
 

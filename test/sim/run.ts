@@ -115,6 +115,9 @@ function apply(world: World, step: Step, trace: Trace | undefined): void {
       world.user.forget(world.volume()?.spec.attachTo ?? '');
       world.admin.recoverAlways();
       return;
+    case 'expand':
+      world.expand();
+      return;
     case 'force':
       world.admin.force(step.forMs);
       return;
@@ -183,6 +186,7 @@ function notHealthy(world: World, client: string, sinceMs: number): string | und
   if (status?.phase !== 'Healthy') return `the volume is ${status?.phase}: ${status?.message}`;
   if (status.inSync?.length !== spec?.replicas) return `in sync: ${status.inSync?.join()}`;
   if (status.attachment?.node !== client) return `attached to ${status.attachment?.node || 'nobody'}`;
+  if ((status.capacityBytes ?? 0) < (spec?.capacityBytes ?? 0)) return `it has not grown: ${status.message}`;
   if (api.replicas.rows.size !== spec?.replicas) return `replicas: ${[...api.replicas.rows.keys()].join()}`;
   return user.lastAckMs() > sinceMs + 500 ? undefined : 'no write is acknowledged';
 }
@@ -245,6 +249,8 @@ export function describe(step: Step): string {
       return `the volume is wanted ${step.to === '' ? 'nowhere' : `on ${step.to}`}${step.orderly ? '' : ', at once'}`;
     case 'restore':
       return `${API}: restored from a backup of ${step.backMs} ms ago${step.bumped ? '' : ', versions begin anew'}`;
+    case 'expand':
+      return 'the volume is to be larger';
     case 'force':
       return `for ${step.forMs} ms a person would force a start`;
   }

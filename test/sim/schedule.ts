@@ -25,6 +25,8 @@ export interface Shape {
   readonly mode: PodMode;
   /** Pause of a pod between an answer and its next read or write. */
   readonly thinkMs: number;
+  /** The volume begins with so many bytes, and grows at some time; missing: it has its size from the beginning. */
+  readonly startBytes?: number;
   /** The volume is deleted in the end, and nothing may be left. */
   readonly teardown: boolean;
 }
@@ -51,6 +53,8 @@ export type Step = { readonly atMs: number } &
     | { readonly kind: 'move'; readonly to: string; readonly orderly: boolean }
     /** The API server is restored from a backup that is so old. All machines and programs are up by then, and a person recovers. */
     | { readonly kind: 'restore'; readonly backMs: number; readonly bumped: boolean }
+    /** Somebody wants the volume larger. */
+    | { readonly kind: 'expand' }
     /** For so long a person is ready to give up what only replicas out of reach hold. */
     | { readonly kind: 'force'; readonly forMs: number }
   );
@@ -64,6 +68,9 @@ export interface Schedule {
   /** The client on which the volume is wanted then; default c1. */
   readonly restsOn?: string;
 }
+
+/** What a volume has that is to grow. */
+const START_BYTES = 2 * 2 ** 20;
 
 /** Its first candidate; the others are `operator 2` and so on. */
 export const OPERATOR = 'operator';
@@ -96,7 +103,17 @@ export function scheduleOf(seed: number): Schedule {
   const count = 1 + dice.integer(10);
   const steps = Array.from({ length: count }, () => step(dice, shape, healMs));
   steps.push({ kind: 'move', atMs: 1 + dice.integer(500), to: 'c1', orderly: true });
-  return varied({ seed, shape, steps: steps.sort((a, b) => a.atMs - b.atMs), healMs });
+  return growing(varied({ seed, shape, steps: steps.sort((a, b) => a.atMs - b.atMs), healMs }));
+}
+
+/** In some schedules the volume grows, in the midst of everything else. */
+function growing(plain: Schedule): Schedule {
+  const dice = createDice(plain.seed, 5);
+  if (!dice.oneIn(5)) return plain;
+  const expand: Step = { kind: 'expand', atMs: dice.integer(plain.healMs) };
+  const late = plain.steps.filter((each) => each.atMs >= plain.healMs);
+  const inTime = [...plain.steps.filter((each) => !late.includes(each)), expand].sort((a, b) => a.atMs - b.atMs);
+  return { ...plain, shape: { ...plain.shape, startBytes: START_BYTES }, steps: [...inTime, ...late] };
 }
 
 /** What came later is drawn from a stream of its own, and changes half of the schedules: the other seeds mean what they always meant. */

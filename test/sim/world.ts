@@ -60,6 +60,8 @@ export interface World {
   readonly services: ReadonlyMap<string, Service>;
   readonly history: readonly Operation[];
   volume(): ReplicatedVolume | undefined;
+  /** Somebody wants the volume as large as it may get. */
+  expand(): void;
   powerOff(machine: string): void;
   powerOn(machine: string): void;
 }
@@ -248,7 +250,7 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
   api.volumes.create({
     metadata: { name: VOLUME },
     spec: {
-      capacityBytes,
+      capacityBytes: shape.startBytes ?? capacityBytes,
       replicas: shape.replicas,
       placement: { constraints: [{ distinct: { label: 'zone' } }], goals: [] },
       healing: {
@@ -309,6 +311,7 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
     services,
     history,
     volume: () => api.volumes.rows.get(VOLUME),
+    expand: () => void api.volumes.patch(VOLUME, { spec: { capacityBytes } }),
     powerOff: (name) => {
       if (!machine(name).on) return;
       services.get(agentOf(name))?.suspend();

@@ -17,6 +17,7 @@ import { removeStrays } from './strays.ts';
 import { VolumeLoop } from './loop.ts';
 import { observeHost, type HostFacts, type SharedHostFacts } from './observe.ts';
 import type { AgentPorts } from './ports.ts';
+import { resumeAll } from './suspension.ts';
 
 /** What the kernel has is looked at again when it is older than this. */
 const HOST_FACTS_MS = 50;
@@ -47,6 +48,8 @@ export async function startClientAgent(options: ClientAgentOptions): Promise<Cli
   const { node, kube, host, recorder, namespace, leaseDurationMs, log } = options;
   const { clock } = host;
   await host.prepare();
+  // Before anything that may wait: what was held for a snapshot by a process that is gone.
+  await resumeAll(host.md.list(ARRAY_PREFIX), host);
   const volumes = kube.resource(kinds.replicatedVolumes);
   const connections = kube.resource(kinds.volumeConnections);
   const loops = new Map<string, { loop: VolumeLoop; done: Promise<void> }>();

@@ -15,10 +15,12 @@ const legs = ['a', 'b'].map((replica) => ({
   port: 4420,
 }));
 
+const SIZE = 2 ** 26;
+
 /** A node of which one program looks at volume v: `array` runs with both legs, of which `b` is as said. */
 function world(options: { array: boolean; b?: string; inSync?: string[] }) {
   const member = (replica: string, ...state: string[]) => ({ device: `dm-${replica}`, slot: 0, state: new Set(state) });
-  const array = { state: 'active', syncAction: 'idle', members: [member('a', 'in_sync')] };
+  const array = { state: 'active', syncAction: 'idle', sizeBytes: SIZE, members: [member('a', 'in_sync')] };
   if (options.b !== undefined) array.members.push(member('b', options.b));
   const memory = new VolumeMemory();
   const clock = { now: () => 0, monotonicMs: () => 5000 };
@@ -34,11 +36,13 @@ function world(options: { array: boolean; b?: string; inSync?: string[] }) {
   } as unknown as Parameters<typeof observe>[0]['ports'];
   const host = {
     controllers: legs.map(({ nqn }, i) => ({ nqn, name: `nvme${i}`, state: 'live' })),
-    namespaces: new Map(legs.map(({ nqn }, i) => [nqn, { nqn, name: `nvme${i}n1`, devNo: `259:${i}`, sizeBytes: 1 }])),
+    namespaces: new Map(
+      legs.map(({ nqn }, i) => [nqn, { nqn, name: `nvme${i}n1`, devNo: `259:${i}`, sizeBytes: 2 * SIZE }]),
+    ),
     valves: new Map(
       legs.map(({ nqn, replica }, i) => [
         valveName(nqn),
-        { name: valveName(nqn), device: `dm-${replica}`, below: [`nvme${i}n1`] },
+        { name: valveName(nqn), device: `dm-${replica}`, below: [`nvme${i}n1`], sizeBytes: 2 * SIZE },
       ]),
     ),
   } as unknown as HostFacts;
@@ -49,6 +53,7 @@ function world(options: { array: boolean; b?: string; inSync?: string[] }) {
         volume: 'v',
         volumeUid: 'uid',
         epoch: 7,
+        sizeBytes: SIZE,
         legTimeout: '3s',
         onControlPlaneLoss: 'Wait',
         onSlowLeg: 'Report',

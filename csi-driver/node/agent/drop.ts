@@ -1,10 +1,11 @@
 import type { ReplicatedVolume } from '../../../lib/api/index.ts';
 import { arrayName } from '../../../lib/api/names.ts';
+import { sleep, type Clock } from '../../../lib/clock.ts';
 import { hasErred } from '../../../lib/host/md.ts';
 import { factsOf, isMember, record, type ExecuteContext } from './context.ts';
 import type { Action, DroppedLeg, LegFacts } from './facts.ts';
 import { stampWithout, stayingLegs, writeLegRecords } from './leg-records.ts';
-import { inBackground } from './legs.ts';
+import { GROWING, inBackground } from './legs.ts';
 
 type Dropped = DroppedLeg & { readonly leg: LegFacts };
 
@@ -63,12 +64,37 @@ async function recordLoss(dropped: readonly Dropped[], context: ExecuteContext):
   });
 }
 
+/** md answers at once, unless it holds its lock until I/O has ended. */
+const LOCKED_MS = 500;
+
+async function unlessLocked(asked: Promise<void>, clock: Clock): Promise<void> {
+  const waiting = new AbortController();
+  try {
+    await Promise.race([asked, sleep(clock, LOCKED_MS, waiting.signal)]);
+  } finally {
+    waiting.abort();
+  }
+}
+
 /** md fails the member and waits for nothing of it any more. */
-async function letGo(array: string, leg: LegFacts, { ports: { md, valves } }: ExecuteContext): Promise<void> {
+async function letGo(array: string, leg: LegFacts, context: ExecuteContext): Promise<void> {
   const { member, valve, controller, namespace } = leg;
+  const { md, valves, clock } = context.ports;
+  const { memory } = context;
   if (!member) return;
-  if (!member.state.has('faulty')) await md.failMember(array, member.device);
-  if (valve) await valves.open(valve.name, controller?.state === 'live' ? namespace?.devNo : undefined);
+  const open = async (): Promise<void> => {
+    const path = controller?.state === 'live' && !leg.pathFailed ? namespace?.devNo : undefined;
+    if (valve) await valves.open(valve.name, path);
+  };
+  // md that is about to hold writes (before 6.12), or to grow (raid1.c, freeze_array under reconfig_mutex), takes no order before
+  // the I/O of this very leg has ended. It may end now: the record knows.
+  if (memory.suspension.busy || memory.reshaping === GROWING) await open();
+  const failing = member.state.has('faulty') ? Promise.resolve() : md.failMember(array, member.device);
+  failing.catch(() => undefined);
+  // A process before this one may have begun that.
+  await unlessLocked(failing, clock);
+  await open();
+  await failing;
   await md.unblockMember(array, member.device);
 }
 

@@ -14,12 +14,24 @@ import { factsOf, isMember, record, type ExecuteContext } from './context.ts';
 import { askDrain, drop, goOn } from './drop.ts';
 import type { Action, LegFacts } from './facts.ts';
 import { fenceArray } from './fence.ts';
-import { ioTimeoutMs, stayingLegs, writeLegRecords } from './leg-records.ts';
+import { grow, settleSize } from './grow.ts';
+import { ioTimeoutMs, stayingLegs, writeLegRecords, writeLegSizes } from './leg-records.ts';
 import { isLive } from './join.ts';
-import { connectLeg, disconnectLeg, freshValve, inBackground, reshape, swapLeg, withArray } from './legs.ts';
+import {
+  connectLeg,
+  disconnectLeg,
+  freshValve,
+  inBackground,
+  reshape,
+  swapLeg,
+  withArray,
+  withSuspension,
+} from './legs.ts';
 import { assemble, link, stop } from './start-stop.ts';
+import { endSuspension, prepareSuspension, suspend } from './suspension.ts';
 
 const REINSTATE_PAUSE_MS = 500;
+const RESCAN_PAUSE_MS = 1000;
 
 /** Carries out one action. Every step may be repeated: what is already so is left as it is. */
 export async function execute(action: Action, context: ExecuteContext): Promise<void> {
@@ -37,6 +49,16 @@ export async function execute(action: Action, context: ExecuteContext): Promise<
       if (leg.namespace) await context.ports.valves.reinstatePath(valveName(leg.nqn), leg.namespace.devNo);
       return;
     }
+    case 'Rescan': {
+      const leg = factsOf(action.nqn, context);
+      context.memory.leg(leg.nqn).rescanNotBeforeMs = context.ports.clock.monotonicMs() + RESCAN_PAUSE_MS;
+      if (leg.controller) await context.ports.nvme.rescan(leg.controller.name);
+      return;
+    }
+    case 'Grow':
+      return grow(context);
+    case 'SettleSize':
+      return settleSize(context);
     case 'Assemble':
       return assemble(action, context);
     case 'Link':
@@ -62,6 +84,12 @@ export async function execute(action: Action, context: ExecuteContext): Promise<
         anew: true,
       }));
       return;
+    case 'PrepareSuspension':
+      return withSuspension(action.kind, context, () => prepareSuspension(action.request, context));
+    case 'Suspend':
+      return withSuspension(action.kind, context, () => suspend(action.request, context));
+    case 'Resume':
+      return withSuspension(action.kind, context, () => endSuspension(action.request, action.released, context.memory));
     case 'Stop':
       return withArray('Stop', context, () => stop(context));
     case 'FinishRelease':
@@ -95,8 +123,9 @@ async function removeLeg(leg: LegFacts, { connection, ports }: ExecuteContext): 
 /** Adds a leg to the running array; md copies what it lacks while I/O goes on. */
 async function join(action: Extract<Action, { kind: 'Join' }>, context: ExecuteContext): Promise<void> {
   const { connection, memory, log, ports } = context;
-  const { sizeBytes, volumeUid } = connection.spec;
+  const { volumeUid } = connection.spec;
   const leg = factsOf(action.nqn, context);
+  const sizeBytes = arrayBytes(context);
   memory.leg(action.nqn).drainAsked = false;
   const kind = action.sync === 'Bitmap' && (await isRecordCurrent(context)) ? 'Bitmap' : 'Full';
   // A join that was cut off has its valve in the array already.
@@ -126,10 +155,14 @@ async function join(action: Extract<Action, { kind: 'Join' }>, context: ExecuteC
   );
 }
 
+/** What the running array offers, which may be less than it is to offer soon. */
+const arrayBytes = ({ facts, connection }: ExecuteContext): number =>
+  facts.array?.sizeBytes ?? connection.spec.sizeBytes;
+
 /** Counts the set bits of the bitmap in front of an in-sync leg: one a chunk. */
 async function dirtyBytesOf(context: ExecuteContext): Promise<number> {
-  const { connection, facts, ports } = context;
-  const { sizeBytes } = connection.spec;
+  const { facts, ports } = context;
+  const sizeBytes = arrayBytes(context);
   const chunkBytes = bitmapChunkBytes(sizeBytes);
   const chunks = Math.ceil(sizeBytes / chunkBytes);
   const source = facts.legs.find((leg) => leg.recorded && leg.member?.state.has('in_sync') && leg.valve);
@@ -168,6 +201,8 @@ async function recordJoined(leg: LegFacts, context: ExecuteContext): Promise<voi
   // The record knows replicas by their names, and a restored API server may have given this name to another, empty one.
   const { spec } = (await context.connections.get(connection.metadata.name)) ?? {};
   if (!spec?.legs.some(({ nqn }) => nqn === leg.nqn)) return;
+  // Whoever starts from it is to know how its bitmap is to be read.
+  await writeLegSizes(context, [{ leg, device: member.device }]);
   const { status = {} } = await record(context, (status) => {
     const inSync = status.inSync ?? [];
     if (inSync.includes(leg.replica) || !isMember(leg.replica, status)) return undefined;

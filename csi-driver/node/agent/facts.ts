@@ -1,6 +1,7 @@
 import type { MdArray, MdMember } from '../../../lib/host/md.ts';
 import type { NvmeController, NvmeNamespace } from '../../../lib/host/nvme.ts';
 import type { Valve } from '../../../lib/host/valve.ts';
+import type { Standstill } from './memory.ts';
 
 /** What is known of one leg at one moment: what the API wants, what it has recorded, what the kernel has. */
 export interface LegFacts {
@@ -39,6 +40,8 @@ export interface LegFacts {
   readonly busy: boolean;
   /** It may not join, and no array is started from it, before this long has passed (it failed a moment ago). */
   readonly joinInMs: number;
+  /** Its namespace is looked at anew after this long at the earliest. */
+  readonly rescanInMs: number;
   /** Mean time of its latest I/Os. */
   readonly latencyMs: number | undefined;
 }
@@ -61,12 +64,16 @@ export interface ConnectionFacts {
   /** The API server knows this boot of ours and every drain that we wait for. */
   readonly told: boolean;
   readonly raidDisks: number;
+  /** The size that the array is to have. */
+  readonly sizeBytes: number;
+  /** The array has been made larger, and the legs don't say yet that it is. */
+  readonly settling: boolean;
   /** The array was stopped in order the last time, so the in-sync legs are identical. */
   readonly clean: boolean;
   readonly array: MdArray | undefined;
   /** The array is being stopped. */
   readonly stopping: boolean;
-  /** NVMe name of the leg that md is being asked to add or to remove: it waits for all I/O under way. */
+  /** NVMe name of the leg that md is being asked to add or to remove, or what else it waits for all I/O under way for. */
   readonly reshaping: string | undefined;
   /** How long this agent has tried to start the array. */
   readonly startingForMs: number;
@@ -77,6 +84,19 @@ export interface ConnectionFacts {
   readonly legs: readonly LegFacts[];
   /** Names in the record's in-sync set that are no leg here. */
   readonly recordedElsewhere: readonly string[];
+  /** Undefined while nobody has asked for one. */
+  readonly suspension?: SuspensionFacts | undefined;
+}
+
+/** What is asked for, and done, about a standstill of the volume's writes. */
+export interface SuspensionFacts {
+  /** The connection's spec.suspend. */
+  readonly wanted: { readonly request: string; readonly hold: boolean; readonly release: string } | undefined;
+  readonly current: Standstill | undefined;
+  /** It is being begun or ended. */
+  readonly busy: boolean;
+  /** Nothing is left to be copied between members that count as in sync. */
+  readonly resynced: boolean;
 }
 
 export interface DroppedLeg {
@@ -90,6 +110,12 @@ export type Action =
   | { readonly kind: 'Disconnect'; readonly nqn: string }
   | { readonly kind: 'SwapValve'; readonly nqn: string }
   | { readonly kind: 'ReinstatePath'; readonly nqn: string }
+  /** Has the kernel look how large the leg's namespace is. */
+  | { readonly kind: 'Rescan'; readonly nqn: string }
+  /** Makes the array larger. */
+  | { readonly kind: 'Grow' }
+  /** Tells the legs that the array has grown. */
+  | { readonly kind: 'SettleSize' }
   | { readonly kind: 'Assemble'; readonly nqns: readonly string[]; readonly resyncStart: 'none' | '0' }
   | { readonly kind: 'Link' }
   | { readonly kind: 'MarkActive' }
@@ -104,6 +130,11 @@ export type Action =
   | { readonly kind: 'RecordJoined'; readonly nqn: string }
   /** Tells the API server again what it has forgotten. */
   | { readonly kind: 'RecordAnew' }
+  /** Gets ready to hold writes, for a snapshot. */
+  | { readonly kind: 'PrepareSuspension'; readonly request: string }
+  | { readonly kind: 'Suspend'; readonly request: string }
+  /** Lets writes go on; `released`: whoever asked for the standstill needs it no longer. */
+  | { readonly kind: 'Resume'; readonly request: string; readonly released: boolean }
   | { readonly kind: 'Stop' }
   | { readonly kind: 'FinishRelease' }
   | { readonly kind: 'Fence' };

@@ -10,7 +10,7 @@ const NAME = 'md_hf_1';
 /** A node with one array of one member; `opened` are those who open it while the users are listed for the n-th time. */
 function world(
   opened: Readonly<Record<number, number>> = {},
-  { busy = false, empty = false, state = ['in_sync'], last = false } = {},
+  { busy = false, empty = false, state = ['in_sync'], last = false, suspended = false } = {},
 ) {
   const done: string[] = [];
   let lists = 0;
@@ -23,6 +23,8 @@ function world(
       failMember: () => (last ? Promise.reject(new SysfsError('faulty: EBUSY', 'EBUSY')) : act('fail')),
       unblockMember: () => act('unblock'),
       deviceNumber: () => '9:0',
+      isSuspended: () => suspended,
+      resumeWrites: () => act('resume'),
       stopArray: () => (busy ? Promise.reject(new SysfsError('stop: EBUSY', 'EBUSY')) : act('stop')),
     },
     valves: {
@@ -94,3 +96,10 @@ test.each([false, true])(
     expect(steps).toEqual([...(last ? [] : ['fail']), 'unblock', 'stop']);
   },
 );
+
+// Given writes that wait for a snapshot, when the array is taken away, then they go on only when no leg works any more.
+test('writes that are held for a snapshot end after the legs have gone', async () => {
+  const { done, round } = world({}, { suspended: true });
+  expect(await round()).toBe(false);
+  expect(done).toEqual(['rm /dev/holdfast/v', 'kill 100', 'open', 'delete', 'resume', 'stop', 'remove']);
+});

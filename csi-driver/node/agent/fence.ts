@@ -44,6 +44,8 @@ export async function fenceArray(
     if (member.state.has('blocked')) await giveUp(name, member, md);
   });
   await Promise.all(legs);
+  // Writes that were held for a snapshot end like the others; before this they would have found legs that work.
+  if (md.isSuspended(name)) await md.resumeWrites(name);
   if (array.state === 'write-pending') await md.activate(name);
   try {
     await md.stopArray(name);

@@ -1,10 +1,12 @@
+import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { mkdir, rename, rm, symlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { DEVICE_DIR } from '../../../lib/api/names.ts';
 import { systemClock } from '../../../lib/clock.ts';
 import { run } from '../../../lib/host/exec.ts';
 import { createSpawner } from '../../../lib/host/spawner.ts';
-import { createMd } from '../../../lib/host/md.ts';
+import { createMd, suspendPath } from '../../../lib/host/md.ts';
 import { createNvmeHost } from '../../../lib/host/nvme.ts';
 import { hostSysfs, listDirectory, readAttribute, readLink } from '../../../lib/host/sysfs.ts';
 import { createValves } from '../../../lib/host/valve.ts';
@@ -46,10 +48,43 @@ export function thisHost(): AgentPorts {
     async flushDevice(device, timeoutMs) {
       await exec('sync', ['--data', `/dev/${device}`], { timeoutMs });
     },
+    async syncFilesystem(mountPoint, timeoutMs) {
+      await run('sync', ['--file-system', mountPoint], { timeoutMs });
+    },
+    guardSuspension: (array, ms) => guardSuspension(suspendPath(array), ms),
+    newToken: () => randomUUID(),
     async prepare() {
       for (const module of MODULES) await run('modprobe', [module]);
     },
   };
+}
+
+/**
+ * It tries again later: a `suspend` of a process that was killed may still be under way in the kernel, and take effect after
+ * the first try.
+ */
+const GUARD = 'echo armed; for pause in "$2" 5 10 30; do sleep "$pause"; echo 0 > "$1"; done';
+
+function guardSuspension(path: string, ms: number): Promise<() => void> {
+  const args = ['-c', GUARD, 'holdfast-suspension', path, String(ms / 1000)];
+  // A session of its own: what ends this process's group leaves it alone.
+  const child = spawn('sh', args, { detached: true, stdio: ['ignore', 'pipe', 'ignore'] });
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('exit', (code) => reject(new Error(`the guard of the suspension ended at once (${code ?? 'killed'})`)));
+    child.stdout.once('data', () => {
+      child.stdout.destroy();
+      child.unref();
+      resolve(() => {
+        try {
+          if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, 'SIGKILL');
+        } catch (error) {
+          // It has ended by itself.
+          if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+        }
+      });
+    });
+  });
 }
 
 const links: DeviceLinks = {

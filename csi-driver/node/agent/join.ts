@@ -1,4 +1,5 @@
 import { hasErred, type MdArray } from '../../../lib/host/md.ts';
+import { LEG_HEADER_BYTES } from '../../../lib/api/names.ts';
 import type { Action, ConnectionFacts, LegFacts } from './facts.ts';
 
 /** How legs come (back) into a running array, and when they count. Part of the plan: pure. */
@@ -30,10 +31,22 @@ export function join(facts: ConnectionFacts, array: MdArray): Action[] {
   const slot = freeSlot(facts, array);
   const leg = facts.legs.find(
     (leg) =>
-      leg.desired && !leg.recorded && !leg.member && !leg.busy && leg.drained && isLive(leg) && leg.joinInMs <= 0,
+      leg.desired &&
+      !leg.recorded &&
+      !leg.member &&
+      !leg.busy &&
+      leg.drained &&
+      isLive(leg) &&
+      leg.joinInMs <= 0 &&
+      hasRoom(leg, array),
   );
   if (slot === undefined || leg === undefined) return [];
   return [{ kind: 'Join', nqn: leg.nqn, slot, sync: leg.bitmapCovers ? 'Bitmap' : 'Full' }];
+}
+
+/** A leg that missed a growth waits until its storage agent has made it larger, too. */
+export function hasRoom({ namespace }: LegFacts, { sizeBytes }: Pick<MdArray, 'sizeBytes'>): boolean {
+  return (namespace?.sizeBytes ?? 0) >= LEG_HEADER_BYTES + sizeBytes;
 }
 
 function freeSlot({ raidDisks }: ConnectionFacts, { members }: MdArray): number | undefined {
@@ -44,7 +57,7 @@ function freeSlot({ raidDisks }: ConnectionFacts, { members }: MdArray): number 
 /** A leg that has not ended any I/O for this long holds it back, and is shown as stalled. */
 export const STALLED_MS = 1000;
 
-const answers = (leg: LegFacts): boolean => isLive(leg) && !leg.pathFailed && leg.quietMs < STALLED_MS;
+export const answers = (leg: LegFacts): boolean => isLive(leg) && !leg.pathFailed && leg.quietMs < STALLED_MS;
 
 /**
  * Given an array that is frozen, when an agent was killed in the middle of a join, then the join is done again. Never let go

@@ -26,7 +26,7 @@ let fresh: ReplicatedVolume;
 
 function leg(name: string, more: Partial<LegFacts> = {}): LegFacts {
   const member = { device: name, slot: 0, state: new Set(['in_sync']) };
-  const valve = { name, device: name, devNo: '1:1', below: [] };
+  const valve = { name, device: name, devNo: '1:1', below: [], sizeBytes: 1 << 27 };
   return { replica: `v-${name}`, uid: `uid-${name}`, nqn: name, recorded: true, member, valve, ...more } as LegFacts;
 }
 
@@ -90,6 +90,7 @@ describe('writing the record to the legs', () => {
     expect(writes).toEqual(['a at 0, 3000 ms', 'b at 0, 3000 ms', 'a at 4096, 3000 ms']);
     expect(header('a')).toEqual({
       ...STAMP,
+      sizes: [1 << 26],
       generation: 6,
       volume: 'v',
       volumeUid: 'uid-v',
@@ -171,7 +172,8 @@ describe('before an array starts', () => {
   test('each gets the bits that any of them has set, by which also all are proved to be writable', async () => {
     disks.get('a')?.set([0b0001, 0, 0x80], LEG_SLOTS_BYTES);
     disks.get('b')?.set([0b0100, 0, 0], LEG_SLOTS_BYTES);
-    await shareBitmap(context(), reach(leg('a'), leg('b')));
+    await checkLegRecords(context(), reach(leg('a'), leg('b')));
+    await shareBitmap(context(), reach(leg('a'), leg('b')), 1 << 26);
     expect(writes).toEqual(['a at 8192, 3000 ms', 'b at 8192, 3000 ms']);
     for (const name of ['a', 'b']) {
       expect([...(disks.get(name)?.subarray(LEG_SLOTS_BYTES, LEG_SLOTS_BYTES + 4) ?? [])]).toEqual([
@@ -183,7 +185,9 @@ describe('before an array starts', () => {
   // Found by thinking about it: an in-sync leg that answered with errors kept the array from starting from the others, for ever.
   test('a leg that answers with an error is left alone for a while', async () => {
     broken.add('b');
-    await expect(shareBitmap(context(), reach(leg('a'), leg('b')))).rejects.toThrow('leg v-b: b does not answer');
+    await expect(shareBitmap(context(), reach(leg('a'), leg('b')), 1 << 26)).rejects.toThrow(
+      'leg v-b: b does not answer',
+    );
     expect(memory.leg('a').joinNotBeforeMs).toBe(0);
     expect(memory.leg('b').joinNotBeforeMs).toBe(1000);
   });

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { describeStamp, HoldfastError, stampOf, standingOf } from '../../../lib/api/index.ts';
 import type { RecordStamp, ReplicatedVolume } from '../../../lib/api/index.ts';
 import { bitmapBytes, LEG_BITMAP_SECTOR } from '../../../lib/api/names.ts';
@@ -11,6 +12,7 @@ import {
 } from '../../../lib/host/leg-header.ts';
 import type { ExecuteContext } from './context.ts';
 import type { LegFacts } from './facts.ts';
+import { bitmapFor, bitmapReadBytes, sizesOf } from './layout.ts';
 import { isReleased } from './plan.ts';
 
 /** A leg, and the device over which it is reached. */
@@ -34,11 +36,12 @@ export async function writeLegRecords(
   context: ExecuteContext,
   stamp: RecordStamp,
   legs: readonly ReachableLeg[],
+  sizes: readonly number[] = currentSizes(context),
 ): Promise<void> {
   const { memory } = context;
   // Also when a write fails: it may have been done all the same.
   memory.recordGeneration = Math.max(memory.recordGeneration, stamp.generation);
-  const results = await Promise.allSettled(legs.map((each) => writeLegRecord(context, stamp, each)));
+  const results = await Promise.allSettled(legs.map((each) => writeLegRecord(context, stamp, each, sizes)));
   for (const result of results) if (result.status === 'rejected') throw result.reason;
 }
 
@@ -46,11 +49,12 @@ async function writeLegRecord(
   context: ExecuteContext,
   stamp: RecordStamp,
   { leg, device }: ReachableLeg,
+  sizes: readonly number[],
 ): Promise<void> {
-  const { ports, memory, connection } = context;
+  const { memory, connection } = context;
   const trace = memory.leg(leg.nqn);
   const { volume, volumeUid } = connection.spec;
-  const header: LegHeader = { ...stamp, volume, volumeUid, replica: leg.replica, replicaUid: leg.uid };
+  const header: LegHeader = { ...stamp, volume, volumeUid, replica: leg.replica, replicaUid: leg.uid, sizes };
   const before = trace.header ?? (await readLegHeader(context, device));
   if (isSame(before, header)) return;
   // What the leg knows was accepted once. To put an older record in its place would make others' word count that lack writes.
@@ -60,10 +64,55 @@ async function writeLegRecord(
       `${leg.replica} knows ${describeStamp(before.header)}, and is to be told ${describeStamp(stamp)}; was the API server restored from an old backup? See holdfast recover`,
     );
   }
+  await putHeader(context, { leg, device }, before, header);
+}
+
+async function putHeader(
+  context: ExecuteContext,
+  { leg, device }: ReachableLeg,
+  before: DecodedLeg,
+  header: LegHeader,
+): Promise<void> {
+  const { memory, ports } = context;
   const { offsetBytes, sequence } = nextLegSlot(before);
+  const trace = memory.leg(leg.nqn);
   trace.header = undefined;
   await ports.writeDevice(device, offsetBytes, encodeLegHeader(header, sequence), ioTimeoutMs(context));
   trace.header = { state: 'record', header, sequence };
+}
+
+/**
+ * The sizes for which the running array's bitmap may be laid out by the time that a header is written: also the one to which it
+ * is to grow, as a process before this one may have asked for that and died.
+ */
+function currentSizes({ facts, connection, memory }: ExecuteContext): readonly number[] {
+  const { growing } = memory;
+  const runs = facts.array?.sizeBytes;
+  const sizes = [runs, Math.max(connection.spec.sizeBytes, runs ?? 0), growing?.fromBytes, growing?.toBytes];
+  return [...new Set(sizes.filter((size) => size !== undefined && size > 0))].sort((a = 0, b = 0) => a - b) as number[];
+}
+
+/**
+ * Has legs say for which sizes their bitmaps are laid out; whatever else they say stays. One that says nothing yet is told the record.
+ * @throws Error when one of them can't be written
+ */
+export async function writeLegSizes(
+  context: ExecuteContext,
+  legs: readonly ReachableLeg[],
+  sizes: readonly number[] = currentSizes(context),
+): Promise<void> {
+  const { memory, connection, volume } = context;
+  const { volume: name, volumeUid } = connection.spec;
+  const write = async (each: ReachableLeg): Promise<void> => {
+    const { leg, device } = each;
+    const before = memory.leg(leg.nqn).header ?? (await readLegHeader(context, device));
+    const own = { volume: name, volumeUid, replica: leg.replica, replicaUid: leg.uid };
+    const known: LegHeader = before.state === 'record' ? before.header : { ...stampOf(volume.status ?? {}), ...own };
+    if (before.state === 'record' && isDeepStrictEqual(known.sizes, sizes)) return;
+    await putHeader(context, each, before, { ...known, sizes });
+  };
+  const results = await Promise.allSettled(legs.map(write));
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
 }
 
 export async function readLegHeader(context: ExecuteContext, device: string): Promise<DecodedLeg> {
@@ -78,7 +127,8 @@ function isSame(decoded: DecodedLeg, wanted: LegHeader): boolean {
     standingOf(header, wanted) === 'same' &&
     header.epoch === wanted.epoch &&
     header.volumeUid === wanted.volumeUid &&
-    header.replicaUid === wanted.replicaUid
+    header.replicaUid === wanted.replicaUid &&
+    isDeepStrictEqual(header.sizes, wanted.sizes)
   );
 }
 
@@ -98,19 +148,28 @@ async function orHoldOff<T>(leg: LegFacts, context: ExecuteContext, work: () => 
  * md_start_sync). Writing also proves that it can be written: an error of the medium there would let writes through before the
  * loss of the leg is recorded (ADR 7). Nobody else writes it: there is no array yet.
  */
-export async function shareBitmap(context: ExecuteContext, legs: readonly ReachableLeg[]): Promise<void> {
-  const { ports, connection } = context;
+export async function shareBitmap(
+  context: ExecuteContext,
+  legs: readonly ReachableLeg[],
+  sizeBytes: number,
+): Promise<void> {
+  const { ports, memory } = context;
   const atBytes = LEG_BITMAP_SECTOR * 512;
-  const lengthBytes = bitmapBytes(connection.spec.sizeBytes);
   const timeoutMs = ioTimeoutMs(context);
-  const forAll = <T>(work: (device: string) => Promise<T>): Promise<T[]> =>
-    Promise.all(legs.map(({ leg, device }) => orHoldOff(leg, context, () => work(device))));
-  const bitmaps = await forAll((device) => ports.readDevice(device, atBytes, lengthBytes, timeoutMs));
-  const all = unionOf(
-    bitmaps.map((bitmap) => Buffer.from(bitmap, 'latin1')),
-    lengthBytes,
-  );
-  await forAll((device) => ports.writeDevice(device, atBytes, all, timeoutMs));
+  const forAll = <T>(work: (leg: LegFacts, device: string) => Promise<T>): Promise<T[]> =>
+    Promise.all(legs.map(({ leg, device }) => orHoldOff(leg, context, () => work(leg, device))));
+  const bitmaps = await forAll(async (leg, device) => {
+    const sizes = sizesOf(memory.leg(leg.nqn).header, sizeBytes);
+    const found = await ports.readDevice(device, atBytes, bitmapReadBytes(sizeBytes, sizes), timeoutMs);
+    return bitmapFor(sizeBytes, sizes, Buffer.from(found, 'latin1'));
+  });
+  const all = unionOf(bitmaps, bitmapBytes(sizeBytes));
+  await forAll((_, device) => ports.writeDevice(device, atBytes, all, timeoutMs));
+}
+
+/** The sizes for which the legs' bitmaps may be laid out, by their headers as they were read last. */
+export function legSizes({ memory }: ExecuteContext, legs: readonly ReachableLeg[], freshBytes: number) {
+  return legs.map(({ leg }) => sizesOf(memory.leg(leg.nqn).header, freshBytes));
 }
 
 /** The bits that any of them has set. */

@@ -1,5 +1,4 @@
-import type { VolumeConnection } from '../../../lib/api/index.ts';
-import { hostId, hostNqn, LEG_HEADER_BYTES, valveName } from '../../../lib/api/names.ts';
+import { hostId, hostNqn, valveName } from '../../../lib/api/names.ts';
 import { sleep } from '../../../lib/clock.ts';
 import type { Valve } from '../../../lib/host/valve.ts';
 import type { ExecuteContext } from './context.ts';
@@ -28,6 +27,15 @@ export function inBackground(
 /** {@link inBackground} for what is done with the array as a whole. */
 export function withArray(kind: Action['kind'], context: ExecuteContext, work: () => Promise<void>): Promise<void> {
   return besideLoop(kind, context.connection.spec.volume, context.memory.array, context, work);
+}
+
+/** {@link inBackground} for a standstill of the volume's writes. */
+export function withSuspension(
+  kind: Action['kind'],
+  context: ExecuteContext,
+  work: () => Promise<void>,
+): Promise<void> {
+  return besideLoop(kind, context.connection.spec.volume, context.memory.suspension, context, work);
 }
 
 function besideLoop(
@@ -75,6 +83,20 @@ export function reshape(
   );
 }
 
+/** What `reshaping` says while the array is made larger. */
+export const GROWING = 'Grow' satisfies Action['kind'];
+
+/** {@link reshape} for a change of the array itself, which waits for the same. */
+export function reshapeArray(kind: typeof GROWING, context: ExecuteContext, work: () => Promise<void>): Promise<void> {
+  const { memory } = context;
+  if (memory.reshaping !== undefined || memory.array.busy) return Promise.resolve();
+  memory.reshaping = kind;
+  const done = (): void => {
+    memory.reshaping = undefined;
+  };
+  return withArray(kind, context, () => work().finally(done));
+}
+
 export async function connectLeg(nqn: string, { memory, node, facts, log, ports }: ExecuteContext): Promise<void> {
   const leg = memory.leg(nqn);
   if (!(await ports.nvme.answersTcp(leg.address, leg.port, PROBE_MS)))
@@ -111,23 +133,18 @@ export async function disconnectLeg(nqn: string, { facts, memory, ports }: Execu
   if (!leg?.desired) memory.forget(nqn);
 }
 
-export async function swapLeg(leg: LegFacts, { connection, ports }: ExecuteContext): Promise<void> {
+export async function swapLeg(leg: LegFacts, { ports }: ExecuteContext): Promise<void> {
   if (!leg.namespace) return;
-  await ports.valves.swap(valveName(leg.nqn), legBytes(connection), leg.namespace.devNo);
+  await ports.valves.swap(valveName(leg.nqn), leg.namespace.sizeBytes, leg.namespace.devNo);
 }
 
-/** What of a leg md uses: the header and the volume. The LV may be larger by LVM's rounding. */
-export const legBytes = (connection: VolumeConnection): number => LEG_HEADER_BYTES + connection.spec.sizeBytes;
-
-/** A new valve over a leg that is no member of an array. */
+/** A new valve over a leg that is no member of an array: over all of it, whatever md will use. */
 export async function freshValve(
   leg: LegFacts,
-  { connection, ports }: ExecuteContext,
-): Promise<Pick<Valve, 'device' | 'devNo'>> {
+  { ports }: ExecuteContext,
+): Promise<Pick<Valve, 'device' | 'devNo' | 'sizeBytes'>> {
   const { namespace } = leg;
   if (!namespace) throw new Error(`leg ${leg.replica} has no namespace`);
-  if (namespace.sizeBytes < legBytes(connection)) {
-    throw new Error(`leg ${leg.replica} has ${namespace.sizeBytes} bytes, but ${legBytes(connection)} are needed`);
-  }
-  return await ports.valves.make(valveName(leg.nqn), legBytes(connection), namespace.devNo);
+  const { sizeBytes, devNo } = namespace;
+  return { ...(await ports.valves.make(valveName(leg.nqn), sizeBytes, devNo)), sizeBytes };
 }

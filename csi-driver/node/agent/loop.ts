@@ -51,6 +51,8 @@ export class VolumeLoop {
   private published: VolumeConnection['status'];
   private publishedAtMs = 0;
   private publishing: Promise<void> | undefined;
+  /** There was more to tell while the last report was under way. */
+  private isUnpublished = false;
   private stopping = false;
   private wakeUp: (() => void) | undefined;
   /** Something called for a look while one was under way. */
@@ -109,6 +111,7 @@ export class VolumeLoop {
       await this.pause(Math.max(LEAST_PAUSE_MS, restMs));
     }
     this.calm?.glance.close();
+    await this.memory.endStandstill?.(false);
     await this.publishing;
   }
 
@@ -295,7 +298,12 @@ export class VolumeLoop {
     const sinceMs = nowMs - this.publishedAtMs;
     const syncing = status.legs?.some((leg) => leg.sync) ?? false;
     const due = isUrgent(this.published, status) || sinceMs >= (syncing ? PROGRESS_MS : FIGURES_MS);
-    if (!due || this.publishing) return;
+    if (!due) return;
+    if (this.publishing) {
+      this.isUnpublished = true;
+      return;
+    }
+    this.isUnpublished = false;
     this.publishing = this.deps.connections
       .patch(this.name, { status: replacing(this.published, status) }, { subresource: 'status' })
       .then((accepted) => {
@@ -310,6 +318,7 @@ export class VolumeLoop {
       })
       .finally(() => {
         this.publishing = undefined;
+        if (this.isUnpublished) this.wake();
       });
   }
 }

@@ -44,6 +44,7 @@ export class LegMemory implements LegIdentity, Background {
   /** The valve gave its path up although the controller lived: the target itself answered with an error. */
   pathErred = false;
   reinstateNotBeforeMs = 0;
+  rescanNotBeforeMs = 0;
   joinNotBeforeMs = 0;
   /** It has left the array, and what it was sent is to be drained before it may join again: asked for since then. */
   drainAsked = false;
@@ -86,6 +87,18 @@ export class LegMemory implements LegIdentity, Background {
   }
 }
 
+/** A standstill of the volume's writes, for a snapshot. */
+export interface Standstill {
+  readonly request: string;
+  readonly state: 'Preparing' | 'Ready' | 'Suspending' | 'Suspended' | 'Released' | 'Broken';
+  /** Names this one standstill; '' before it. */
+  readonly token: string;
+  /** The replicas that were equal in it. */
+  readonly replicas: readonly string[];
+  readonly heldMs?: number;
+  readonly message?: string;
+}
+
 export interface LastDrop {
   readonly replica: string;
   readonly detectedAt: string;
@@ -125,8 +138,16 @@ export class VolumeMemory {
   failures: readonly string[] = [];
   /** What is done with the array as a whole: it is stopped. */
   readonly array: Background = { busy: false, failure: undefined };
-  /** NVMe name of the leg that md is being asked to add or to remove. */
+  /** The standstill that was asked for last. */
+  standstill: Standstill | undefined;
+  /** What is done to begin or end it. */
+  readonly suspension: Background = { busy: false, failure: undefined };
+  /** Ends the standstill that lasts; undefined while none does. */
+  endStandstill: ((released: boolean) => Promise<void>) | undefined;
+  /** NVMe name of the leg that md is being asked to add or to remove, or what else it is asked for that waits for I/O. */
   reshaping: string | undefined;
+  /** The array is being made larger, or has been and the legs have not been told. */
+  growing: { readonly fromBytes: number; readonly toBytes: number } | undefined;
   private readonly byNqn = new Map<string, LegMemory>();
   /** By replica, the drain that was asked for last. */
   private readonly drains = new Map<string, number>();

@@ -100,6 +100,8 @@ export async function observe(input: ObserveInput): Promise<ConnectionFacts> {
     forgotten: memory.forgotten,
     told: isTold(connection, memory, bootId),
     raidDisks: spec.raidDisks,
+    sizeBytes: spec.sizeBytes,
+    settling: isSettling(memory, array),
     clean: status?.attachment?.clean ?? false,
     array,
     stopping: memory.array.busy,
@@ -109,8 +111,35 @@ export async function observe(input: ObserveInput): Promise<ConnectionFacts> {
     mountPoints: devNo !== undefined ? await ports.users.mountPoints(devNo) : [],
     linked: ports.links.read(devicePath(spec.volume)) === `/dev/${name}`,
     legs,
+    suspension: observeSuspension(input, name),
     recordedElsewhere: inSync.filter((replica) => !legs.some((leg) => leg.replica === replica && leg.recorded)),
   };
+}
+
+/** What a process before this one has answered stands; one that it has begun is over, as each start of an agent ends all. */
+function observeSuspension({ connection, memory, ports }: ObserveInput, array: string): ConnectionFacts['suspension'] {
+  const { suspend: wanted } = connection.spec;
+  const before = connection.status?.suspension;
+  if (wanted !== undefined && memory.standstill === undefined && before?.request === wanted.request) {
+    const { request, token, replicas = [], heldMs } = before;
+    const state = before.state === 'Suspended' ? 'Broken' : before.state;
+    if (state !== 'Ready') {
+      memory.standstill = { request, token, replicas, state, ...(heldMs === undefined ? {} : { heldMs }) };
+    }
+  }
+  if (wanted === undefined && memory.standstill === undefined) return undefined;
+  return {
+    wanted,
+    current: memory.standstill,
+    busy: memory.suspension.busy,
+    resynced: ports.md.isResynced(array),
+  };
+}
+
+/** Whether an array that was made larger is all done, but for what the legs say. */
+function isSettling({ growing, reshaping }: VolumeMemory, array: MdArray | undefined): boolean {
+  if (growing === undefined || reshaping !== undefined || !isRunning(array)) return false;
+  return array.sizeBytes >= growing.toBytes && array.syncAction !== 'frozen';
 }
 
 /**
@@ -255,6 +284,7 @@ async function observeLeg(leg: LegMemory, context: LegContext): Promise<LegFacts
     drainAsked: leg.drainAsked,
     busy: leg.busy,
     joinInMs: leg.joinNotBeforeMs - nowMs,
+    rescanInMs: leg.rescanNotBeforeMs - nowMs,
     latencyMs: leg.tracker.latencyMs,
   };
 }

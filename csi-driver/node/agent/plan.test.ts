@@ -13,6 +13,8 @@ const array = (overrides: Partial<MdArray> = {}): MdArray => ({
   name: 'md_hf_1',
   state: 'active',
   syncAction: 'idle',
+  sizeBytes: 2 ** 25,
+  unsyncedFromBytes: undefined,
   sync: undefined,
   members: [member('dm-a', 0, 'in_sync'), member('dm-b', 1, 'in_sync')],
   ...overrides,
@@ -32,7 +34,13 @@ function leg(id: 'a' | 'b' | 'c', overrides: Partial<LegFacts> = {}): LegFacts {
     bitmapCovers: false,
     controller: { name: `nvme${slot}`, nqn: `nqn-${id}`, state: 'live' },
     namespace: { name: `nvme${slot}n1`, nqn: `nqn-${id}`, devNo: `259:${slot}`, sizeBytes: 1 << 26 },
-    valve: { name: `valve-${id}`, device: `dm-${id}`, devNo: `253:${slot}`, below: [`nvme${slot}n1`] },
+    valve: {
+      name: `valve-${id}`,
+      device: `dm-${id}`,
+      devNo: `253:${slot}`,
+      below: [`nvme${slot}n1`],
+      sizeBytes: 2 ** 26,
+    },
     pathFailed: false,
     pathErred: false,
     reinstateInMs: 0,
@@ -43,6 +51,7 @@ function leg(id: 'a' | 'b' | 'c', overrides: Partial<LegFacts> = {}): LegFacts {
     drainAsked: true,
     busy: false,
     joinInMs: 0,
+    rescanInMs: 0,
     latencyMs: 1,
     ...overrides,
   };
@@ -76,6 +85,8 @@ function facts(overrides: Partial<ConnectionFacts> = {}): ConnectionFacts {
     told: true,
     forgotten: false,
     raidDisks: 2,
+    sizeBytes: 2 ** 25,
+    settling: false,
     clean: true,
     array: array(),
     stopping: false,
@@ -688,5 +699,79 @@ describe('an array whose in-sync storage nodes were all booted again', () => {
 
   test('stays when another leg is proven to be in sync, and is about to be recorded', () => {
     expect(kinds(old('a', 'faulty', 'blocked'), fresh('a'), leg('b', { recorded: false }))).toContain('RecordJoined');
+  });
+});
+
+describe('an array that is to be larger', () => {
+  const SIZE = 2 ** 25;
+  const LARGE = { sizeBytes: 2 * SIZE };
+  /** A leg whose namespace and valve have room for so much. */
+  const wide = (id: 'a' | 'b' | 'c', sizeBytes: number, valveBytes = sizeBytes): LegFacts => {
+    const { namespace, valve, ...rest } = leg(id);
+    const header = 4 * 2 ** 20;
+    if (!namespace || !valve) throw new Error('a leg that works');
+    const room = {
+      namespace: { ...namespace, sizeBytes: header + sizeBytes },
+      valve: { ...valve, sizeBytes: header + valveBytes },
+    };
+    return { ...rest, ...room };
+  };
+  const both = [wide('a', 2 * SIZE), wide('b', 2 * SIZE)];
+  const kinds = (overrides: Partial<ConnectionFacts>): string[] =>
+    plan(facts({ ...LARGE, legs: both, ...overrides })).actions.map(({ kind }) => kind);
+
+  test('grows when all its legs have room, and is not calm before', () => {
+    const growing = facts({ ...LARGE, legs: both });
+    expect(plan(growing).actions).toEqual([{ kind: 'Grow' }]);
+    expect(plan(growing).message).toContain('grows to 67108864 bytes');
+    const small = facts({ ...LARGE, legs: [wide('a', 2 * SIZE), leg('b', { ...wide('b', SIZE), rescanInMs: 500 })] });
+    expect(plan(small)).toMatchObject({ actions: [], message: expect.stringContaining('when v-b has room') });
+    expect(isCalm(small, plan(small))).toBe(false);
+    expect(kinds({ array: array({ sizeBytes: 2 * SIZE }) })).toEqual([]);
+  });
+
+  test('has a namespace that shows a former size looked at again, and then its valve widened', () => {
+    expect(kinds({ legs: [wide('a', 2 * SIZE), wide('b', SIZE)] })).toEqual(['Rescan']);
+    expect(kinds({ legs: [wide('a', 2 * SIZE), leg('b', { ...wide('b', SIZE), rescanInMs: 500 })] })).toEqual([]);
+    expect(kinds({ legs: [wide('a', 2 * SIZE), wide('b', 2 * SIZE, SIZE)] })).toEqual(['SwapValve']);
+  });
+
+  test('waits while something is copied, or a leg is not in sync, silent, or about to go', () => {
+    expect(kinds({ array: array({ syncAction: 'recover' }) })).toEqual([]);
+    expect(kinds({ array: array({ unsyncedFromBytes: 0 }) })).toEqual([]);
+    expect(
+      kinds({ legs: [both[0] ?? leg('a'), { ...wide('b', 2 * SIZE), recorded: false, desired: false }] }),
+    ).not.toContain('Grow');
+    expect(kinds({ legs: [both[0] ?? leg('a'), { ...wide('b', 2 * SIZE), quietMs: 1500 }] })).toEqual([]);
+    expect(
+      kinds({ legs: [both[0] ?? leg('a'), { ...wide('b', 2 * SIZE), quietMs: 5000, controller: undefined }] }),
+    ).not.toContain('Grow');
+    expect(kinds({ recordedElsewhere: ['v-c'] })).toEqual([]);
+    expect(kinds({ reshaping: 'nqn-c' })).toEqual([]);
+  });
+
+  // Given an agent that was killed between the growth and the comparison of what is new, then the next one has it compared.
+  test('that was cut off in the middle goes on', () => {
+    const half = array({ syncAction: 'frozen', sizeBytes: 2 * SIZE, unsyncedFromBytes: SIZE });
+    expect(kinds({ array: half })).toEqual(['Grow']);
+    expect(kinds({ array: array({ syncAction: 'frozen' }) })).toEqual(['Grow']);
+  });
+
+  test('keeps a leg out that has missed the growth until it has room', () => {
+    const grown = array({ sizeBytes: 2 * SIZE, members: [member('dm-a', 0, 'in_sync')] });
+    const away = (sizeBytes: number): LegFacts =>
+      leg('b', { ...wide('b', sizeBytes), member: undefined, valve: undefined, recorded: false, rescanInMs: 500 });
+    const wanted = { array: grown, legs: [wide('a', 2 * SIZE), away(SIZE)] };
+    expect(kinds(wanted)).toEqual([]);
+    expect(kinds({ ...wanted, legs: [wide('a', 2 * SIZE), away(2 * SIZE)] })).toEqual(['Join']);
+  });
+
+  test('tells its legs once it has grown', () => {
+    expect(kinds({ array: array({ sizeBytes: 2 * SIZE }), settling: true })).toEqual(['SettleSize']);
+  });
+
+  // The API server was restored from a backup of before the growth.
+  test('never gets smaller', () => {
+    expect(kinds({ sizeBytes: SIZE, array: array({ sizeBytes: 2 * SIZE }) })).toEqual([]);
   });
 });

@@ -1,6 +1,8 @@
 import { hasErred, isRunning, type MdArray, type MdMember } from '../../../lib/host/md.ts';
 import type { Action, ConnectionFacts, LegFacts, Plan } from './facts.ts';
+import { growth, growthWait, isToRescan, isToWiden } from './grow.ts';
 import { isLive, isProvenInSync, join } from './join.ts';
+import { isHolding, isSuspensionPending, planSuspension } from './suspension-plan.ts';
 
 /** A leg counts as alive for a decision about another one only when it has worked for this long without a pause. */
 const STEADY_MS = 1000;
@@ -37,6 +39,7 @@ const KEEPS_GOING = new Set<Action['kind']>([
   'SwapValve',
   'ReinstatePath',
   'Fence',
+  'Resume',
 ]);
 
 /** Given the connection is being deleted, when nobody has the device mounted, then stop in order and say so. */
@@ -51,6 +54,7 @@ function planRelease(facts: ConnectionFacts): Plan {
     return { actions: kept, phase, message: `waiting for the unmount of ${facts.mountPoints.join(', ')}` };
   }
   if (facts.reshaping !== undefined) return { actions: kept, phase, message: 'waiting for md to add or remove a leg' };
+  if (isHolding(facts)) return { actions: kept, phase, message: 'ending a standstill for a snapshot' };
   // What was decided on the array as it is comes first: it is not stopped in order while a leg is to go.
   if (kept.some(({ kind }) => kind === 'Drop' || kind === 'Fence')) {
     return { actions: kept, phase, message: 'bringing I/O to an end, to stop the array' };
@@ -74,7 +78,11 @@ function planStart(facts: ConnectionFacts): Plan {
   const recorded = facts.legs.filter((leg) => leg.desired && leg.recorded);
   const ready = recorded.filter((leg) => isLive(leg) && leg.drained && leg.joinInMs <= 0);
   const missing = recorded.filter((leg) => !ready.includes(leg));
-  const connects = facts.legs.filter((leg) => leg.desired && leg.drained && !leg.controller && !leg.busy).map(connect);
+  const rescans = facts.legs.filter((leg) => leg.desired && isToRescan(leg, facts)).map(rescan);
+  const connects = [
+    ...facts.legs.filter((leg) => leg.desired && leg.drained && !leg.controller && !leg.busy).map(connect),
+    ...rescans,
+  ];
   // What an earlier start in this epoch has sent is to be known before anything is written anew.
   if (facts.reshaping !== undefined || facts.stopping) {
     return { actions: connects, phase: 'Connecting', message: 'waiting for what an earlier array was asked for' };
@@ -165,14 +173,21 @@ function planRunning(facts: ConnectionFacts, array: MdArray): Plan {
 
   const joined = facts.legs.find((leg) => !leg.recorded && isProvenInSync(leg, array));
   if (joined) actions.push({ kind: 'RecordJoined', nqn: joined.nqn });
-  if (failing.length === 0) actions.push(...join(facts, array));
+  if (facts.settling) actions.push({ kind: 'SettleSize' });
+  if (failing.length === 0 && !isHolding(facts)) {
+    const larger = growth(facts, array);
+    actions.push(...(larger.length > 0 ? larger : join(facts, array)));
+  }
+  actions.push(...planSuspension(facts, array));
 
   const stuck = failing.filter((leg) => !droppable.includes(leg));
   if (stuck.length > 0) {
     const names = stuck.map((leg) => leg.replica).join(', ');
     return { actions, phase: 'Waiting', message: `I/O waits: no in-sync leg answers (${names}); nothing is lost` };
   }
-  return { actions, phase: 'Connected', message: connectedMessage(facts, failing) };
+  const wait = growthWait(facts, array);
+  const message = [connectedMessage(facts, failing), ...(wait === undefined ? [] : [wait])].join('; ');
+  return { actions, phase: 'Connected', message };
 }
 
 /**
@@ -267,7 +282,8 @@ function survivors(facts: ConnectionFacts, dropped: readonly LegFacts[]): LegFac
 }
 
 /** Keeps a leg that isn't failing connected, and clears away what a dropped or retired one left. */
-function mend(leg: LegFacts, { told, reshaping }: ConnectionFacts): Action[] {
+function mend(leg: LegFacts, facts: ConnectionFacts): Action[] {
+  const { told, reshaping } = facts;
   if (leg.busy) return [];
   if (leg.member?.state.has('faulty')) {
     if (leg.recorded || leg.member.state.has('blocked')) return [];
@@ -279,12 +295,14 @@ function mend(leg: LegFacts, { told, reshaping }: ConnectionFacts): Action[] {
   if (!leg.desired) return leg.member || !(leg.controller || leg.valve) ? [] : [{ kind: 'Disconnect', nqn: leg.nqn }];
   // The drain cuts every controller: one that is made before it would be for nothing.
   if (!leg.controller) return leg.drained || leg.member ? [connect(leg)] : [];
+  if (leg.desired && isToRescan(leg, facts)) return [rescan(leg)];
   if (!leg.valve || !isLive(leg)) return [];
   const swapped = leg.namespace !== undefined && !leg.valve.below.includes(leg.namespace.name);
-  if (swapped) return [{ kind: 'SwapValve', nqn: leg.nqn }];
+  if (swapped || isToWiden(leg, facts)) return [{ kind: 'SwapValve', nqn: leg.nqn }];
   return leg.pathFailed && leg.reinstateInMs <= 0 ? [{ kind: 'ReinstatePath', nqn: leg.nqn }] : [];
 }
 
+const rescan = (leg: LegFacts): Action => ({ kind: 'Rescan', nqn: leg.nqn });
 const connect = (leg: LegFacts): Action => ({ kind: 'Connect', nqn: leg.nqn });
 
 /** Every leg works, and there is nothing to do. */
@@ -292,6 +310,8 @@ export function isCalm(facts: ConnectionFacts, planned: Plan): boolean {
   return (
     planned.phase === 'Connected' &&
     planned.actions.length === 0 &&
+    !isSuspensionPending(facts) &&
+    (facts.array?.sizeBytes ?? 0) >= facts.sizeBytes &&
     facts.array?.syncAction === 'idle' &&
     facts.legs.every((leg) => leg.member !== undefined && isLive(leg) && leg.quietMs === 0)
   );

@@ -30,6 +30,19 @@ export interface AgentPorts {
    * @throws Error when it can't be done, or not within `timeoutMs`
    */
   flushDevice(device: string, timeoutMs: number): Promise<void>;
+  /**
+   * Writes out what a filesystem has in memory (syncfs).
+   * @throws Error when that fails, or is not done within `timeoutMs`
+   */
+  syncFilesystem(mountPoint: string, timeoutMs: number): Promise<void>;
+  /**
+   * Starts a process of its own that lets the writes of an array go on after `ms`, whatever has become of this one by then. It
+   * watches when this returns.
+   * @returns what ends it
+   */
+  guardSuspension(array: string, ms: number): Promise<() => void>;
+  /** A name that was never used before. */
+  newToken(): string;
   /** Loads the kernel modules. @throws ExecError when one is missing */
   prepare(): Promise<void>;
 }

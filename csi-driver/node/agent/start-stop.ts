@@ -10,9 +10,10 @@ import { stampOf } from '../../../lib/api/record-stamp.ts';
 import { hasErred, isRunning, type AssembleOptions, type MdArray } from '../../../lib/host/md.ts';
 import { describeError } from '../../../lib/describe-error.ts';
 import { factsOf, record, type ExecuteContext } from './context.ts';
-import { checkLegRecords, ioTimeoutMs, shareBitmap, writeLegRecords } from './leg-records.ts';
+import { checkLegRecords, ioTimeoutMs, legSizes, shareBitmap, writeLegRecords } from './leg-records.ts';
 import type { Action, ConnectionFacts } from './facts.ts';
 import { isLive } from './join.ts';
+import { startBytes } from './layout.ts';
 import { freshValve } from './legs.ts';
 import type { OutOfSync } from './record.ts';
 
@@ -23,7 +24,7 @@ export async function assemble(action: Extract<Action, { kind: 'Assemble' }>, co
   const name = arrayName(connection.spec.volumeUid);
   const legs = action.nqns.map((nqn) => factsOf(nqn, context));
   if (facts.array) await md.stopArray(name);
-  const members: AssembleOptions['members'][number][] = [];
+  const members: (AssembleOptions['members'][number] & { readonly sizeBytes: number })[] = [];
   for (const [slot, leg] of legs.entries()) {
     members.push({ ...(await freshValve(leg, context)), slot });
     // Until somebody can write, an error is better than to wait in the kernel for a leg that goes away meanwhile.
@@ -31,14 +32,19 @@ export async function assemble(action: Extract<Action, { kind: 'Assemble' }>, co
   }
   const sources = legs.map((leg, slot) => ({ leg, device: members[slot]?.device ?? '' }));
   await checkLegRecords(context, sources);
-  await shareBitmap(context, sources);
+  const sizeBytes = startBytes(legSizes(context, sources, connection.spec.sizeBytes), connection.spec.sizeBytes);
+  for (const [slot, leg] of legs.entries()) {
+    const lackBytes = LEG_HEADER_BYTES + sizeBytes - (members[slot]?.sizeBytes ?? 0);
+    if (lackBytes > 0) throw new Error(`leg ${leg.replica} is too small for ${sizeBytes} bytes by ${lackBytes}`);
+  }
+  await shareBitmap(context, sources, sizeBytes);
   await md.assembleReadOnly({
     name,
     raidDisks: connection.spec.raidDisks,
-    sizeBytes: connection.spec.sizeBytes,
+    sizeBytes,
     dataOffsetBytes: LEG_HEADER_BYTES,
     bitmapSector: LEG_BITMAP_SECTOR,
-    bitmapChunkBytes: bitmapChunkBytes(connection.spec.sizeBytes),
+    bitmapChunkBytes: bitmapChunkBytes(sizeBytes),
     resyncStart: action.resyncStart,
     members,
   });
@@ -59,7 +65,7 @@ export async function assemble(action: Extract<Action, { kind: 'Assemble' }>, co
       clean: false,
     };
   });
-  await writeLegRecords(context, stampOf(status), sources);
+  await writeLegRecords(context, stampOf(status), sources, [sizeBytes]);
   for (const { nqn } of legs) context.memory.leg(nqn).drainAsked = false;
   context.memory.startedEpoch = connection.spec.epoch;
   for (const leg of legs) await ports.valves.close(valveName(leg.nqn));

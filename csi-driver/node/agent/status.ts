@@ -37,10 +37,31 @@ export function connectionStatus(
     legs,
     legSummary: `${inSync}/${connection.spec.raidDisks} in sync`,
     syncSummary: syncing.map((leg) => syncText(leg)).join(', '),
-    ...(running ? { epoch: connection.spec.epoch, devicePath: devicePath(connection.spec.volume) } : {}),
+    ...(running
+      ? { epoch: connection.spec.epoch, devicePath: devicePath(connection.spec.volume), sizeBytes: array.sizeBytes }
+      : {}),
     ...(array ? { arrayState: array.state } : {}),
+    ...suspensionStatus(memory, previous),
     ...(memory.lastDrop ? { lastDrop: memory.lastDrop } : previous?.lastDrop ? { lastDrop: previous.lastDrop } : {}),
     ...(memory.lastSync ? { lastSync: memory.lastSync } : previous?.lastSync ? { lastSync: previous.lastSync } : {}),
+  };
+}
+
+/** The answer to what was asked for; while it is worked on, the one before it. */
+function suspensionStatus({ standstill }: VolumeMemory, previous: Status | undefined): Pick<Status, 'suspension'> {
+  if (standstill === undefined || standstill.state === 'Preparing' || standstill.state === 'Suspending') {
+    return previous?.suspension ? { suspension: previous.suspension } : {};
+  }
+  const { request, token, state, replicas, heldMs, message } = standstill;
+  return {
+    suspension: {
+      request,
+      token,
+      state,
+      replicas: [...replicas],
+      ...(heldMs === undefined ? {} : { heldMs }),
+      ...(message === undefined ? {} : { message }),
+    },
   };
 }
 

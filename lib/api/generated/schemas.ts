@@ -828,12 +828,23 @@ export const schemas = {
             description:
               'The client is to let no write through for a moment, so that a snapshot can be taken of all replicas at once.',
             required: ['request'],
+            'x-kubernetes-validations': [
+              {
+                rule: "oldSelf.release == '' || self.request != oldSelf.request || (self.release == oldSelf.release && has(self.copies) == has(oldSelf.copies) && (!has(self.copies) || self.copies == oldSelf.copies))",
+                message: 'what counts of a standstill is fixed with its release',
+              },
+            ],
             properties: {
               request: {
                 type: 'string',
                 minLength: 1,
                 maxLength: 128,
                 description: 'Names the request; it is answered once.',
+              },
+              hold: {
+                type: 'boolean',
+                default: false,
+                description: 'Writes are held from now on; before that the client only gets ready for it.',
               },
               release: {
                 type: 'string',
@@ -955,9 +966,9 @@ export const schemas = {
               },
               state: {
                 type: 'string',
-                enum: ['Suspended', 'Released', 'Broken'],
+                enum: ['Ready', 'Suspended', 'Released', 'Broken'],
                 description:
-                  '`Suspended`: no write is under way, and none is let through. `Released`: it had lasted without a break until spec.suspend.release was read. `Broken`: it ended before that, or never was.',
+                  '`Ready`: writes can be held at once. `Suspended`: no write is under way, and none is let through. `Released`: it had lasted without a break until spec.suspend.release was read. `Broken`: it ended before that, or never was.',
               },
               replicas: {
                 type: 'array',

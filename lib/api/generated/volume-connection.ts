@@ -33,6 +33,10 @@ export interface VolumeConnectionSpec {
      */
     request: string;
     /**
+     * Writes are held from now on; before that the client only gets ready for it.
+     */
+    hold: boolean;
+    /**
      * The token of the standstill that may end - all copies of it that will ever count have been taken.
      */
     release: string;
@@ -117,9 +121,9 @@ export interface VolumeConnectionStatus {
      */
     token: string;
     /**
-     * `Suspended`: no write is under way, and none is let through. `Released`: it had lasted without a break until spec.suspend.release was read. `Broken`: it ended before that, or never was.
+     * `Ready`: writes can be held at once. `Suspended`: no write is under way, and none is let through. `Released`: it had lasted without a break until spec.suspend.release was read. `Broken`: it ended before that, or never was.
      */
-    state: 'Suspended' | 'Released' | 'Broken';
+    state: 'Ready' | 'Suspended' | 'Released' | 'Broken';
     /**
      * The replicas that held the same data during the standstill.
      *

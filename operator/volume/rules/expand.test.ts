@@ -100,8 +100,12 @@ describe('status.capacityBytes', () => {
 
   test('never falls, whatever a client says', () => {
     const status = { capacityBytes: 2 * GIB };
-    const connection = { status: { phase: 'Connected', epoch: 3, sizeBytes: GIB, legs: [] } } as const;
-    expect(usableBytes(facts({ attachment: { node: 'c1', epoch: 3 }, status, connection }))).toBe(2 * GIB);
+    const sketch: WorldSketch = {
+      attachment: { node: 'c1', epoch: 3 },
+      status,
+      connection: { status: { phase: 'Connected', epoch: 3, sizeBytes: GIB, legs: [] } },
+    };
+    expect(usableBytes(facts(sketch))).toBe(2 * GIB);
   });
 });
 

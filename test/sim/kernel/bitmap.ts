@@ -64,6 +64,24 @@ export class Bitmap {
     }
   }
 
+  /**
+   * md_bitmap_resize, with chunks of the same size: of what there was only what some member lacks stays known; what is new counts as
+   * lacking everywhere, in memory alone.
+   */
+  resized(blocks: number): Bitmap {
+    const next = new Bitmap(blocks, this.chunkBlocks);
+    for (const [index, chunk] of next.chunks.entries()) {
+      const old = this.chunks[index];
+      if (old?.needed === false) continue;
+      chunk.age = 2;
+      chunk.needed = true;
+      if (old !== undefined) next.setBit(index);
+    }
+    next.keepsBits = this.keepsBits;
+    next.dirty = true;
+    return next;
+  }
+
   /** `bitmap_set_bits` */
   setBits(indexes: readonly number[]): void {
     for (const index of indexes) {

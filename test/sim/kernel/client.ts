@@ -1,6 +1,6 @@
 import type { AgentPorts } from '../../../csi-driver/node/agent/ports.ts';
 import { isReplicaNqn, VALVE_PREFIX } from '../../../lib/api/names.ts';
-import { createMd } from '../../../lib/host/md.ts';
+import { createMd, suspendPath } from '../../../lib/host/md.ts';
 import { createNvmeHost, type NvmeHost } from '../../../lib/host/nvme.ts';
 import { SysfsError, type Sysfs } from '../../../lib/host/sysfs.ts';
 import { createValves } from '../../../lib/host/valve.ts';
@@ -210,6 +210,18 @@ function agentPorts(boot: Boot, program: ProgramHandle, bootId: string): AgentPo
       turn(`sync ${device}`, async () => {
         await direct(boot, device, { op: 'flush', block: 0, count: 0 }, timeoutMs);
       }),
+    // Nothing of a filesystem is in memory only here.
+    syncFilesystem: () => Promise.resolve(),
+    guardSuspension: (array, ms) =>
+      turn(`guard ${array}`, () =>
+        world.after(
+          boot.handle,
+          ms,
+          'guard',
+          () => void boot.sysfs.write(suspendPath(array), '0').catch(() => undefined),
+        ),
+      ),
+    newToken: () => `${bootId}-${world.now()}-${world.fraction()}`,
     prepare: () => Promise.resolve(),
   };
 }

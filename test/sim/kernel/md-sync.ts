@@ -4,8 +4,8 @@ import type { Member } from './member.ts';
 
 /** Copying between members, a chunk at a time (md_do_sync, raid1_sync_request). While a chunk is copied, writes wait. */
 export class Sync {
-  /** `resync`: members that count as in sync may differ. `recover`: a member is to become in sync. */
-  kind: 'resync' | 'recover' | undefined;
+  /** `resync`: members that count as in sync may differ. `repair`: the same, and they are compared first. `recover`: a member is to become in sync. */
+  kind: 'resync' | 'recover' | 'repair' | undefined;
   private chunk = 0;
   private interrupted = false;
   private copying = false;
@@ -22,9 +22,10 @@ export class Sync {
     return this.kind === undefined ? 'none' : `${(this.chunk * chunkBytes) / 512} / ${sizeBytes / 512}`;
   }
 
-  start(kind: 'resync' | 'recover'): void {
+  start(kind: 'resync' | 'recover' | 'repair'): void {
+    const { compareFromBytes, chunkBytes } = this.array;
     this.kind = kind;
-    this.chunk = 0;
+    this.chunk = kind === 'repair' ? Math.floor(compareFromBytes / chunkBytes) : 0;
     this.interrupted = false;
     this.soon(() => this.next());
   }
@@ -50,7 +51,8 @@ export class Sync {
     const { array } = this;
     const { bitmap } = array;
     if (!bitmap || this.interrupted) return this.end(false);
-    while (this.chunk < bitmap.chunks.length && !array.fullSync && !bitmap.isNeeded(this.chunk)) this.chunk += 1;
+    const isDue = (): boolean => array.fullSync || this.kind === 'repair' || bitmap.isNeeded(this.chunk);
+    while (this.chunk < bitmap.chunks.length && !isDue()) this.chunk += 1;
     if (this.chunk >= bitmap.chunks.length) return this.end(true);
     array.barrier = true;
     if (array.writing === 0) this.proceed();
@@ -70,7 +72,7 @@ export class Sync {
       count: Math.min(bitmap.chunkBlocks, array.sizeBytes / BLOCK_BYTES - chunk * bitmap.chunkBlocks),
     } as const;
     const sources = array.members.filter((member) => member.works && member.inSync).sort((a, b) => a.slot - b.slot);
-    const intended = array.members.filter((member) => member.works && (this.kind === 'resync' || !member.inSync));
+    const intended = array.members.filter((member) => member.works && (this.kind !== 'recover' || !member.inSync));
     const tryNext = (): void => {
       const source = sources.shift();
       // Nobody can read it: the copy is given up.
@@ -121,9 +123,10 @@ export class Sync {
   private end(complete: boolean): void {
     const { array } = this;
     if (complete) {
-      if (this.kind === 'resync') array.resynced = true;
+      if (this.kind !== 'recover') array.resynced = true;
       array.fullSync = false;
     }
+    array.compares = false;
     array.pending = true;
     this.soon(() => {
       if (complete && !this.interrupted && this.kind === 'recover') {

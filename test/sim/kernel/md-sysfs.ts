@@ -14,7 +14,11 @@ export function readMd(array: MdArray, file: string): string | undefined {
     case 'sync_completed':
       return array.sync.progress();
     case 'resync_start':
-      return array.resynced ? 'none' : '0';
+      return array.resynced ? 'none' : String(array.unsyncedFromBytes / 512);
+    case 'component_size':
+      return String(array.sizeBytes / 1024);
+    case 'suspend_hi':
+      return array.holdsWrites ? '4503599627370496' : '0';
     case 'degraded':
       return String(array.degraded);
     case 'bitmap/can_clear':
@@ -22,6 +26,7 @@ export function readMd(array: MdArray, file: string): string | undefined {
     default: {
       const { member, attribute } = memberOf(array, file);
       if (attribute === 'state') return member?.text();
+      if (attribute === 'size') return member && String(member.sizeBytes / 1024);
       if (attribute === 'slot') return member && (member.slot < 0 ? 'none' : String(member.slot));
       return undefined;
     }
@@ -55,6 +60,7 @@ export async function writeMd(
   value: string,
   deviceAt: (devNo: string) => ValveDevice | undefined,
 ): Promise<void> {
+  if (needsLock(file, value)) await array.unlocked();
   switch (file) {
     case 'metadata_version':
     case 'level':
@@ -66,7 +72,14 @@ export async function writeMd(
       array.raidDisks = Number(value);
       return;
     case 'component_size':
+      if (array.running) return await array.grow(Number(value) * 1024);
       array.sizeBytes = Number(value) * 1024;
+      return;
+    case 'bitmap/space':
+      return;
+    case 'sync_min':
+      if (array.sync.kind !== undefined) throw errno('EBUSY', file);
+      array.compareFromBytes = Number(value) * 512;
       return;
     case 'bitmap/chunksize':
       array.chunkBytes = Number(value);
@@ -84,12 +97,18 @@ export async function writeMd(
       array.runDaemon();
       return;
     case 'bitmap_set_bits':
-      array.bitmap?.setBits(value.split(' ').map(Number));
+      setBits(array, value);
       return;
     case 'resync_start':
       if (array.running && !array.frozen) throw errno('EBUSY', file);
       array.resynced = value === 'none';
+      array.unsyncedFromBytes = 0;
       return;
+    case 'suspend_hi':
+      if (!array.running) throw errno('EINVAL', file);
+      return await suspended(array, () => {
+        array.holdsWrites = value !== '0';
+      });
     case 'new_dev':
       return await suspended(array, () => bind(array, deviceAt(value)));
     case 'array_state':
@@ -103,6 +122,11 @@ export async function writeMd(
       return setMember(array, member, attribute, value);
     }
   }
+}
+
+/** What waits while the array is being made larger (mddev_lock); to let writes go on needs no lock (array_state_store). */
+function needsLock(file: string, value: string): boolean {
+  return file.startsWith('dev-') || file === 'new_dev' || (file === 'array_state' && value !== 'active');
 }
 
 /** mddev_suspend_and_lock, around a change of which members there are. */
@@ -144,8 +168,21 @@ async function setState(array: MdArray, value: string): Promise<void> {
   }
 }
 
+/** Chunks and ranges of them; what is said to be dirty from here on is not all in sync (md_bitmap_dirty_bits). */
+function setBits(array: MdArray, value: string): void {
+  for (const range of value.split(' ')) {
+    const [first = 0, last = first] = range.split('-').map(Number);
+    array.bitmap?.setBits(Array.from({ length: last - first + 1 }, (_, index) => first + index));
+    if (!array.resynced) array.unsyncedFromBytes = Math.min(array.unsyncedFromBytes, first * array.chunkBytes);
+  }
+}
+
 async function setAction(array: MdArray, value: string): Promise<void> {
   if (!array.running) throw errno('EINVAL', 'sync_action');
+  if (value === 'repair') {
+    if (array.sync.kind !== undefined) throw errno('EBUSY', 'sync_action');
+    array.compares = true;
+  }
   array.frozen = value === 'frozen';
   await array.sync.stopped();
   if (array.frozen) return;
@@ -157,8 +194,11 @@ function setMember(array: MdArray, member: Member, attribute: string, value: str
   switch (attribute) {
     case 'offset':
     case 'size':
-      if (array.running && member.slot >= 0) throw errno('EBUSY', attribute);
+      // rdev_size_store: that of a member of a running array may grow.
+      if (array.running && member.slot >= 0 && attribute === 'offset') throw errno('EBUSY', attribute);
+      if (attribute === 'size' && Number(value) * 1024 < array.sizeBytes) throw errno('EINVAL', attribute);
       if (attribute === 'offset') member.offsetBlocks = (Number(value) * 512) / BLOCK_BYTES;
+      else member.sizeBytes = Number(value) * 1024;
       return;
     case 'recovery_start':
       if (array.running && member.slot >= 0) throw errno('EBUSY', attribute);

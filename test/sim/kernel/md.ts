@@ -37,8 +37,18 @@ export class MdArray implements BlockDevice {
   chunkBytes = 0;
   bitmapBlock = 0;
   daemonMs = 5000;
-  /** What was copied up to, when not all is: only 0 and "everything" are told apart (recovery_cp). */
+  /** Whether all is the same on all members that count; else it is up to `unsyncedFromBytes` (recovery_cp). */
   resynced = false;
+  unsyncedFromBytes = 0;
+  /** Where the next comparison begins (resync_min). */
+  compareFromBytes = 0;
+  /** A comparison was asked for (MD_RECOVERY_REQUESTED). */
+  compares = false;
+  /** What has to wait for the lock of the array (reconfig_mutex). */
+  private locked: Promise<void> | undefined;
+  /** New writes wait, and all under way have ended or are held for user space (freeze_array). */
+  private quiesced = false;
+  private onFrozen: (() => void)[] = [];
   members: Member[] = [];
   running = false;
   readOnly = true;
@@ -70,6 +80,8 @@ export class MdArray implements BlockDevice {
   private suspensions = 0;
   private suspendedIo: (() => void)[] = [];
   private onDrained: (() => void)[] = [];
+  /** Up to suspend_hi no write comes in; here that is everything or nothing. */
+  holdsWrites = false;
   private pageWaiters: (() => void)[] = [];
   private pageInFlight = false;
   private threadWoken = false;
@@ -100,7 +112,7 @@ export class MdArray implements BlockDevice {
   }
 
   submit(request: Request, answer: Answer): void {
-    if (this.suspensions > 0) {
+    if (this.suspensions > 0 || (this.holdsWrites && request.op !== 'read')) {
       this.suspendedIo.push(() => this.submit(request, answer));
       return;
     }
@@ -155,7 +167,8 @@ export class MdArray implements BlockDevice {
     if (!first) return answer('path');
     const least = Math.min(...able.map((each) => each.pending));
     const idle = able.filter((each) => each.pending === least);
-    const member = this.resynced ? (idle[Math.floor(this.world.fraction() * idle.length)] ?? first) : first;
+    const isSame = this.resynced || (request.block + request.count) * BLOCK_BYTES <= this.unsyncedFromBytes;
+    const member = isSame ? (idle[Math.floor(this.world.fraction() * idle.length)] ?? first) : first;
     this.ask(member, request, (status, values) => {
       if (status === 'ok') {
         // A member that could not read it gets it written anew (fix_read_error); if that fails, it is failed.
@@ -196,7 +209,9 @@ export class MdArray implements BlockDevice {
       () =>
         this.unless(
           () =>
-            this.barrier || this.members.some((each) => each.slot >= 0 && (each.blocked || this.isBad(each, request))),
+            this.barrier ||
+            this.quiesced ||
+            this.members.some((each) => each.slot >= 0 && (each.blocked || this.isBad(each, request))),
           () => this.begin(request, answer),
         ),
     );
@@ -332,6 +347,7 @@ export class MdArray implements BlockDevice {
         if (left > 0) return;
         this.held.push(write);
         this.wakeThread();
+        this.calmDown();
       });
     }
   }
@@ -408,7 +424,7 @@ export class MdArray implements BlockDevice {
       this.removeFailed();
       this.addSpares();
     }
-    if (!this.resynced) this.sync.start('resync');
+    if (!this.resynced) this.sync.start(this.compares ? 'repair' : 'resync');
     else if (this.members.some((member) => member.works && !member.inSync)) this.sync.start('recover');
     // Taken in with `insync` set: it is never copied to, although the array stays degraded.
   }
@@ -444,6 +460,7 @@ export class MdArray implements BlockDevice {
     const first = this.members.filter((member) => member.works);
     if (this.raidDisks === 0 || first.length === 0 || this.chunkBytes === 0) throw errno('EINVAL', 'run');
     // raid1_run: with one member there is nothing to copy.
+    this.unsyncedFromBytes = 0;
     if (first.length === 1) this.resynced = true;
     const bitmap = new Bitmap(this.sizeBytes / BLOCK_BYTES, this.chunkBytes / BLOCK_BYTES);
     bitmap.load(await this.readPage(first), !this.resynced);
@@ -493,7 +510,51 @@ export class MdArray implements BlockDevice {
   }
 
   private quiet(): void {
+    this.calmDown();
     if (this.writing > 0 || this.pageInFlight) return;
     for (const go of this.onQuiet.splice(0)) go();
+  }
+
+  private calmDown(): void {
+    if (this.writing > this.held.length || this.pageInFlight) return;
+    for (const go of this.onFrozen.splice(0)) go();
+  }
+
+  /** For what needs the array's lock. */
+  async unlocked(): Promise<void> {
+    while (this.locked !== undefined) await this.locked;
+  }
+
+  /** raid1_resize, under the array's lock: I/O under way ends first, or is held because it failed. */
+  async grow(sizeBytes: number): Promise<void> {
+    const bitmap = this.bitmap;
+    if (this.sync.kind !== undefined) throw errno('EBUSY', 'component_size');
+    if (this.readOnly || !bitmap) throw errno('EROFS', 'component_size');
+    if (this.members.some((member) => member.sizeBytes < sizeBytes)) throw errno('ENOSPC', 'component_size');
+    await this.unlocked();
+    let unlock = (): void => undefined;
+    this.locked = new Promise((resolve) => {
+      unlock = resolve;
+    });
+    this.quiesced = true;
+    const frozen = new Promise<void>((resolve) => {
+      this.onFrozen.push(resolve);
+    });
+    this.calmDown();
+    await frozen;
+    this.bitmap = bitmap.resized(sizeBytes / BLOCK_BYTES);
+    await new Promise<void>((resolve) => {
+      this.afterPage(resolve);
+    });
+    this.quiesced = false;
+    this.locked = undefined;
+    if (this.resynced && sizeBytes > this.sizeBytes) {
+      this.resynced = false;
+      this.unsyncedFromBytes = this.sizeBytes;
+      this.needed = true;
+    }
+    this.sizeBytes = sizeBytes;
+    unlock();
+    this.wake();
   }
 }

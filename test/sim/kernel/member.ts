@@ -4,6 +4,8 @@ import type { ValveDevice } from './valve.ts';
 export class Member {
   readonly dev: ValveDevice;
   offsetBlocks = 0;
+  /** How much of it an array may use (rdev->sectors). */
+  sizeBytes = 0;
   /** Its place, or -1. */
   slot = -1;
   inSync = false;

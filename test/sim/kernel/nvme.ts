@@ -142,6 +142,13 @@ export class HostController {
     return undefined;
   }
 
+  /** `rescan_controller`: soon, if it is live. */
+  rescan(): void {
+    this.after(1 + 20 * this.host.world.fraction(), 'rescan', () => {
+      if (this.state === 'live') this.scan();
+    });
+  }
+
   /** Looks which namespace the subsystem has (nvme_scan_ns_list). */
   private scan(): void {
     const sizeBytes = this.connection?.storage.namespaceBytes(this.options.nqn);

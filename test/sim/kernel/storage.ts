@@ -13,7 +13,8 @@ import { Target } from './target.ts';
 import { asTurns } from './turns.ts';
 import type { DiskHealth, Export, StorageKernel, StorageKernelOptions } from './types.ts';
 
-const EXTENT_BYTES = 4 * 1024 * 1024;
+const MIB = 1024 * 1024;
+const EXTENT_BYTES = 4 * MIB;
 const DEVICE = '/dev/dm-';
 const HEADER_BLOCKS = LEG_HEADER_BYTES / BLOCK_BYTES;
 
@@ -49,6 +50,11 @@ class Volumes extends FakeStorage {
     const devNo = `253:${path.slice(DEVICE.length)}`;
     for (const each of this.lvs.values()) if (each.devNo === devNo) return each;
     return undefined;
+  }
+
+  /** A simulated volume grows by less than LVM's usual extent. */
+  protected override wholeExtents(sizeBytes: number): number {
+    return Math.ceil(sizeBytes / MIB) * MIB;
   }
 
   content(volume: Volume): Content {

@@ -82,6 +82,7 @@ export class SysfsTree {
       await new Promise<void>((resolve) => thing.delete(resolve));
       return;
     }
+    if (thing && !('devNo' in thing) && file === 'rescan_controller') return thing.rescan();
     throw errno('ENOENT', path);
   }
 

@@ -1,5 +1,5 @@
 import type { Operation } from '../../history/history.ts';
-import { errno } from './io.ts';
+import { BLOCK_BYTES, errno } from './io.ts';
 import type { MdArray } from './md.ts';
 import type { KernelWorld, Writer, WriterOptions } from './types.ts';
 import type { ProgramHandle } from '../scheduler.ts';
@@ -69,7 +69,8 @@ export class WriterProcess implements Writer, Process {
     const { blocks, readOneIn = 0, flushOneIn = 0 } = this.options;
     if (flushOneIn > 0 && this.world.fraction() * flushOneIn < 1) return this.flush();
     // Writes of one block at the same time would have no order.
-    const free = blocks.filter((block) => !this.busy.has(block));
+    const blockCount = this.array.sizeBytes / BLOCK_BYTES;
+    const free = blocks.filter((block) => !this.busy.has(block) && block < blockCount);
     const block =
       free[this.options.inTurn ? (this.turns += 1) % free.length : Math.floor(this.world.fraction() * free.length)];
     if (block === undefined) return this.later();

@@ -1,7 +1,7 @@
 import type { ExecOptions, ExecResult } from '../../../lib/host/exec.ts';
 import { ExecError } from '../../../lib/host/exec.ts';
 import type { ProgramHandle } from '../scheduler.ts';
-import { Counters, type Answer, type BlockDevice, type Request } from './io.ts';
+import { BLOCK_BYTES, Counters, type Answer, type BlockDevice, type Request } from './io.ts';
 import type { NamespaceHead, NvmeHostKernel } from './nvme.ts';
 import type { KernelWorld } from './types.ts';
 
@@ -51,6 +51,9 @@ export class ValveDevice implements BlockDevice {
   }
 
   private map(io: Held): void {
+    const { block, count, op } = io.request;
+    if (op !== 'flush' && (block + count) * BLOCK_BYTES > this.sizeBytes)
+      throw new Error(`${this.name}: I/O beyond its end`);
     if (this.suspended || (this.pathFailed && this.queues)) {
       this.held.push(io);
       return;
