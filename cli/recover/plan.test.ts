@@ -139,6 +139,16 @@ describe('objects of an old backup', () => {
     expect(plan(evidence(used))).toMatchObject([{ why: expect.stringContaining('it has been exported') }]);
   });
 
+  // Found by the simulation: its storage agent made nothing of the object, and nothing else was wrong.
+  test('also when the record does not count on that replica', () => {
+    const agreed = { lineage: 1, epoch: 3, record: stamp(4, ['pg-r0'], 3) };
+    const replicas = [replica('pg-r0', 's1', 3, agreed), replica('pg-r2', 's3', 3)];
+    const nodes = [node('s3', onDisk('pg-r2', agreed, { replicaUid: 'old' }))];
+    expect(plan({ volumes: [old(['pg-r0'], 3, 4)], replicas, nodes })).toMatchObject([
+      { recovery: { status: { inSync: ['pg-r0'] }, remove: [{ name: 'pg-r2' }], adopt: [{ name: 'pg-r2' }] } },
+    ]);
+  });
+
   test('a replica that was made since is taken over', () => {
     const replicas = [replica('pg-r0', 's1', 3, { lineage: 1, epoch: 7, record: stamp(12, ['pg-r0', 'pg-r2']) })];
     const nodes = [node('s3', onDisk('pg-r2', { lineage: 1, epoch: 7, record: stamp(12, ['pg-r0', 'pg-r2']) }))];

@@ -62,7 +62,9 @@ function recoverVolume(evidence: Evidence, disks: DiskVolume, options: RecoverOp
   const isBehind =
     api === undefined ||
     records.some((record) => ['ahead', 'diverged'].includes(standingOf(record, api))) ||
-    disks.copies.some(knowsBetter);
+    disks.copies.some(knowsBetter) ||
+    // Its storage agent makes nothing of that object while the disk holds another replica of its name.
+    inTheWay(evidence, unknown).length > 0;
   // Copies that the last record does not count on are no reason to touch a volume.
   if (!isBehind && !unknown.some(({ name }) => best?.inSync.includes(name) === true)) return undefined;
   if (mine === undefined && object !== undefined && recordOfApi(object) !== undefined) {
