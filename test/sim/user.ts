@@ -88,18 +88,20 @@ export function startUser(options: UserOptions): User {
   const attach = async (): Promise<void> => {
     const { wanted, orderly, sinceMs } = state;
     if (published !== undefined && (published.leaving || published.client !== wanted)) {
-      const { client } = published;
+      const leaving = published;
+      const { client } = leaving;
       // Kubernetes waits for the node to unmount, and detaches by force when it has waited in vain.
       const waits = orderly ? 4 * GRACE_MS : 0;
       if (!published.leaving && staged.has(client) && scheduler.now() - sinceMs < waits) return;
-      published.leaving = true;
-      if ((await call(options.controller()?.unpublish(client))) !== undefined) published = undefined;
+      leaving.leaving = true;
+      const gone = await call(options.controller()?.unpublish(client));
+      if (gone !== undefined && published === leaving) published = undefined;
       return;
     }
     if (wanted === '' || published?.context !== undefined) return;
-    published ??= { client: wanted, context: undefined, leaving: false };
+    const coming = (published ??= { client: wanted, context: undefined, leaving: false });
     const answer = await call(options.controller()?.publish(wanted));
-    if (answer !== undefined && published.client === wanted) published.context = answer.value;
+    if (answer !== undefined) coming.context = answer.value;
   };
 
   const loop = async (work: () => Promise<void>, label: string): Promise<never> => {

@@ -52,7 +52,7 @@ export async function startClientAgent(options: ClientAgentOptions): Promise<Cli
   await resumeAll(host.md.list(ARRAY_PREFIX), host);
   const volumes = kube.resource(kinds.replicatedVolumes);
   const connections = kube.resource(kinds.volumeConnections);
-  const loops = new Map<string, { loop: VolumeLoop; done: Promise<void> }>();
+  const loops = new Map<string, { loop: VolumeLoop; done: Promise<void>; isBack: boolean }>();
   const hostFacts = sharedHostFacts(host);
   let stopping = false;
 
@@ -66,8 +66,11 @@ export async function startClientAgent(options: ClientAgentOptions): Promise<Cli
     log,
     onChange: (object, _previous, gone) => {
       const known = loops.get(object.metadata.name);
-      if (known) known.loop.wake();
-      else if (!gone && !stopping) begin(object);
+      if (known) {
+        // An API server that was restored from a backup has connections again that were released.
+        known.isBack = !gone && known.loop.isReleased();
+        known.loop.wake();
+      } else if (!gone && !stopping) begin(object);
     },
   });
 
@@ -85,13 +88,14 @@ export async function startClientAgent(options: ClientAgentOptions): Promise<Cli
       cachedConnection: (wanted) => connectionInformer.get(wanted),
     });
     const done = loop.run().finally(() => {
+      const isBack = loops.get(name)?.isBack === true;
       loops.delete(name);
       if (!stopping) clearStrays().catch((error: unknown) => log.error('strays stay', { error: String(error) }));
       // A new connection of the same name may have appeared while the old one was being released.
       const next = connectionInformer.get(name);
-      if (!stopping && next && next.metadata.uid !== object.metadata.uid) begin(next);
+      if (!stopping && next && (isBack || next.metadata.uid !== object.metadata.uid)) begin(next);
     });
-    loops.set(name, { loop, done });
+    loops.set(name, { loop, done, isBack: false });
   }
 
   /** NVMe names of the legs, and paths of the volumes, that somebody on this node answers for. */

@@ -90,6 +90,11 @@ export class VolumeLoop {
     return this.memory.legs().map((leg) => leg.nqn);
   }
 
+  /** Whether nothing of the volume is left here, and its connection was let go. */
+  isReleased(): boolean {
+    return this.finished;
+  }
+
   /** Ends the loop after the action that runs now. The kernel's state stays as it is: I/O goes on. */
   stop(): void {
     this.stopping = true;
