@@ -213,7 +213,8 @@ export class VolumeLoop {
     // The cache holds volumes attached here. One that is gone from it was handed on or deleted: ask.
     if (!cached || !connection) {
       const found = await deps.volumes.get(name);
-      if (found?.metadata.uid === volumeUid) this.learn(newer(this.volume, found));
+      // Its word counts, whatever its version: after a restore from a backup the versions begin anew from an old one.
+      if (found?.metadata.uid === volumeUid) this.learn(found);
       else this.volume = lost(this.connection, epoch);
     }
     if (!connection) this.connection = deleted(this.connection, deps.ports.clock.now());
