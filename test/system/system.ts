@@ -17,6 +17,8 @@ const POOL_DISK = '/dev/vdc';
 export interface SystemOptions {
   /** How long a program may be silent before it counts as dead. Default 5s: a test does not want to wait. */
   readonly leaseDuration?: string;
+  /** Further arguments for the node program of the CSI driver. */
+  readonly clientAgentArgs?: readonly string[];
 }
 
 /** What the programs themselves have as their default. */
@@ -113,7 +115,7 @@ export async function startSystem(lab: Lab, options: SystemOptions = {}): Promis
       const kubeconfig = await guestKubeconfig(vm, 'csi-node');
       await vm.spawn(
         `node ${APP}/csi-driver.mjs --mode node --endpoint ${GUEST_SOCKET} --node ${vm.name} ` +
-          `--kubeconfig ${kubeconfig} --lease-duration ${leaseDuration}`,
+          `--kubeconfig ${kubeconfig} --lease-duration ${leaseDuration} ${(options.clientAgentArgs ?? []).join(' ')}`,
         { logFile: GUEST_LOG },
       );
     },
