@@ -5,6 +5,7 @@ import { createController } from '../../lib/kube/controller.ts';
 import type { EventRecorder } from '../../lib/kube/events.ts';
 import type { Kube } from '../../lib/kube/kube.ts';
 import type { Logger } from '../../lib/log.ts';
+import { createSnapshotController, MADE_FROM, madeFromIndex } from '../snapshot/controller.ts';
 import { createLiveness } from './liveness.ts';
 import type { ReplicatedVolume } from './model.ts';
 import type { Caches } from './observe.ts';
@@ -46,8 +47,12 @@ export async function runVolumeController(
       storageNode: ({ status }) => (status?.replicas ?? []).map((replica) => replica.storageNode),
       client: ({ spec, status }) => [spec.attachTo, status?.attachment?.node ?? ''].filter((node) => node !== ''),
       unplaced: (volume) => (waitsForPlace(volume) ? ['yes'] : []),
+      [MADE_FROM]: madeFromIndex,
     },
-    onChange: ({ metadata }) => controller.enqueue(metadata.name),
+    onChange: (volume) => {
+      controller.enqueue(volume.metadata.name);
+      snapshots.onVolume(volume);
+    },
   });
   const replicas = kube.informer(kinds.volumeReplicas, {
     log,
@@ -57,7 +62,10 @@ export async function runVolumeController(
   const connections = kube.informer(kinds.volumeConnections, {
     log,
     indexes: { volume: ({ spec }) => [spec.volume], node: ({ spec }) => [spec.node] },
-    onChange: ({ spec }) => controller.enqueue(spec.volume),
+    onChange: (connection, previous) => {
+      controller.enqueue(connection.spec.volume);
+      snapshots.onConnection(connection, previous);
+    },
   });
   const nodes = kube.informer(kinds.storageNodes, { log, onChange: () => retryUnplaced() });
   const leases = kube.informer(kinds.leases, {
@@ -98,7 +106,21 @@ export async function runVolumeController(
     for (const { metadata } of volumes.byIndex('unplaced', 'yes')) controller.enqueue(metadata.name);
   }
 
+  const snapshots = createSnapshotController({
+    kube,
+    clock,
+    ...(random === undefined ? {} : { random }),
+    log,
+    concurrency,
+    isFresh: (lease, nowMs) => liveness.isFresh(lease, nowMs),
+    onSource: (volume) => controller.enqueue(volume),
+    volumes,
+    replicas,
+    connections,
+  });
+
   const caches: Caches = {
+    snapshot: (name) => snapshots.snapshot(name),
     volume: (name) => volumes.get(name),
     replicasOf: (volume) => replicas.byIndex('volume', volume),
     connectionsOf: (volume) => connections.byIndex('volume', volume),
@@ -128,17 +150,18 @@ export async function runVolumeController(
     log,
   });
 
-  const informers = [leases, nodes, replicas, connections, volumes];
+  const informers = [leases, nodes, replicas, connections, volumes, ...snapshots.informers];
   for (const informer of informers) informer.start();
   try {
     await Promise.race([Promise.all(informers.map((informer) => informer.synced(syncTimeoutMs))), aborted(signal)]);
     if (!signal.aborted) {
       controller.start();
+      snapshots.controller.start();
       log.info('volumes are being looked after', { volumes: volumes.list().length });
       await aborted(signal);
     }
   } finally {
-    await controller.stop();
+    await Promise.all([controller.stop(), snapshots.controller.stop()]);
     await Promise.all(informers.map((informer) => informer.stop()));
   }
 }

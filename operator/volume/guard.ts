@@ -43,15 +43,21 @@ export function objectToRecord(change: RecordChange, fresh: Fresh): Objection {
         [(status.replicas ?? []).length === 0 && attachment === undefined, 'the volume has been placed already'],
         [volume.metadata.deletionTimestamp === undefined, 'the volume is being deleted'],
       );
-    case 'initialise':
+    case 'initialise': {
+      const isFilled = volume.spec.source !== undefined;
+      const first = membersOf(status).filter((name) => !isFilled || find(fresh, name)?.spec.source !== undefined);
       return firstOf(
         [attachment === undefined && inSync.length === 0, 'the in-sync set is written once only'],
         [
-          sameSet(change.inSync, membersOf(status)) && change.inSync.length > 0,
-          'the first in-sync set is all members of the volume',
+          sameSet(change.inSync, first) && change.inSync.length > 0,
+          'the first in-sync set is all members of the volume, or all that began with its snapshot',
         ],
-        [change.inSync.every((name) => isEmpty(find(fresh, name))), 'a replica is not known to be ready and empty'],
+        [
+          change.inSync.every((name) => isUntouched(find(fresh, name))),
+          'a replica is not known to be ready and as it was made',
+        ],
       );
+    }
     case 'replace': {
       const before = (status.replicas ?? []).map(({ name }) => name);
       const after = change.replicas.map(({ name }) => name);
@@ -356,7 +362,7 @@ function membersOf(status: VolumeStatus): readonly string[] {
   return (status.replicas ?? []).filter(({ role }) => role === 'Member').map(({ name }) => name);
 }
 
-function isEmpty(replica: VolumeReplica | undefined): boolean {
+function isUntouched(replica: VolumeReplica | undefined): boolean {
   return (
     replica?.spec.state === 'Active' &&
     replica.metadata.deletionTimestamp === undefined &&

@@ -1,11 +1,14 @@
 import { clientLeaseName, storageLeaseName } from '../../lib/api/names.ts';
+import { sourceSnapshotOf } from '../snapshot/source.ts';
 import { candidatesOf } from './candidates.ts';
+import type { ReplicatedSnapshot } from '../../lib/api/index.ts';
 import type { ReplicatedVolume, StorageNode, VolumeConnection, VolumeReplica } from './model.ts';
-import type { Liveness, Settings, World } from './world.ts';
+import type { Liveness, Settings, SnapshotSource, World } from './world.ts';
 
 /** What the informers know. */
 export interface Caches {
   readonly volume: (name: string) => ReplicatedVolume | undefined;
+  readonly snapshot: (name: string) => ReplicatedSnapshot | undefined;
   readonly replicasOf: (volume: string) => readonly VolumeReplica[];
   readonly connectionsOf: (volume: string) => readonly VolumeConnection[];
   readonly storageNodes: () => readonly StorageNode[];
@@ -43,6 +46,7 @@ export function observe(
   });
   return {
     volume,
+    source: sourceOf(volume, caches),
     replicas: caches.replicasOf(name),
     connections,
     candidates: () =>
@@ -59,4 +63,20 @@ export function observe(
     clients: new Map(clients.map((node) => [node, liveness(clientLeaseName(node))])),
     settings,
   };
+}
+
+/** What a volume without data is to begin with; undefined for nothing. */
+function sourceOf(volume: ReplicatedVolume, caches: Caches): SnapshotSource | undefined {
+  const name = sourceSnapshotOf(volume);
+  if (name === undefined) return undefined;
+  const snapshot = caches.snapshot(name);
+  if (snapshot === undefined) return { ready: false, why: `there is no snapshot ${name} (yet)` };
+  const { phase, message, sizeBytes = 0, copies = [] } = snapshot.status ?? {};
+  if (snapshot.metadata.deletionTimestamp !== undefined)
+    return { ready: false, why: `snapshot ${name} is being deleted` };
+  if (phase !== 'Ready') return { ready: false, why: `snapshot ${name} is not ready: ${message ?? 'not begun yet'}` };
+  if (sizeBytes > volume.spec.capacityBytes) {
+    return { ready: false, why: `snapshot ${name} has ${sizeBytes} bytes, more than the volume` };
+  }
+  return { ready: true, copies };
 }

@@ -8,9 +8,20 @@ export interface Liveness {
   readonly lastSeenMs?: number | undefined;
 }
 
+/** The snapshot that a volume begins with, while it has no data yet. */
+export type SnapshotSource =
+  | { readonly ready: false; readonly why: string }
+  | {
+      readonly ready: true;
+      /** All of them have the same content. */
+      readonly copies: readonly { readonly uid: string; readonly storageNode: string; readonly pool: string }[];
+    };
+
 /** Everything that the planner of one volume looks at, gathered at one moment. Plain data. */
 export interface World {
   readonly volume: ReplicatedVolume;
+  /** Undefined for a volume that begins empty. */
+  readonly source?: SnapshotSource | undefined;
   /** Every VolumeReplica whose `spec.volume` is the volume's name, also those of an earlier volume of this name. */
   readonly replicas: readonly VolumeReplica[];
   /** Every VolumeConnection whose `spec.volume` is the volume's name. */

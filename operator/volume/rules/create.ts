@@ -4,7 +4,7 @@ import { nothing } from '../decision.ts';
 import type { Facts, Replica } from '../facts.ts';
 import { activeObject, isDoomed, named } from '../facts.ts';
 import { withLeaving } from './heal.ts';
-import { placeReplicas } from './place.ts';
+import { placeBeginning } from './source.ts';
 
 /**
  * Given a recorded member without an object, when it has never held data, then its object is made, with the access of
@@ -23,7 +23,7 @@ export const createReplicas: Rule = (facts): Decision => {
 
 function createReplica(facts: Facts, replica: Replica): Action {
   const { spec } = facts.world.volume;
-  const { storageNode, pool } = replica.record;
+  const { storageNode, pool, copyUid } = replica.record;
   return {
     kind: 'createReplica',
     name: replica.name,
@@ -40,6 +40,7 @@ function createReplica(facts: Facts, replica: Replica): Action {
       drain: 0,
       // What is copied to it is the volume's data of now.
       lineage: facts.status.lineage ?? 1,
+      ...(copyUid === undefined ? {} : { source: { copyUid } }),
     },
   };
 }
@@ -62,7 +63,7 @@ export const replaceUnborn: Rule = (facts): Decision => {
   const failed = due.map(({ replica }) => replica);
   const keep = facts.members.filter((replica) => !failed.includes(replica));
   const why = due.map(({ replica, why: reason }) => `${named(replica)} ${reason}`).join(', ');
-  const placed = placeReplicas(facts, {
+  const placed = placeBeginning(facts, {
     count: failed.length,
     keep,
     exclude: failed.map(({ record }) => ({ node: record.storageNode, reason: 'failed to make a replica' })),
@@ -109,8 +110,8 @@ function troubleOf(
 }
 
 /**
- * Given a volume that has never held data, when every replica is ready and empty, then all of them are in sync, and the
- * attachment record begins at epoch 0. It happens once.
+ * Given a volume that has never held data, when every replica is ready, then all of them are in sync (of a volume that begins
+ * with a snapshot those that were made from its copies), and the attachment record begins at epoch 0. It happens once.
  */
 export const initialise: Rule = (facts): Decision => {
   if (facts.ending || facts.initialised || facts.members.length === 0) {
@@ -120,14 +121,20 @@ export const initialise: Rule = (facts): Decision => {
   if (waiting.length > 0) {
     return { notes: waiting.map(waitNote) };
   }
-  const inSync = facts.members.map(({ name }) => name);
-  return {
-    record: {
-      kind: 'initialise',
-      inSync,
-      event: { type: 'Normal', reason: 'Created', message: `all ${inSync.length} replicas are ready` },
-    },
-  };
+  // What was made from a copy has the data; the others get it from those once the volume is attached.
+  const isFilled = facts.world.volume.spec.source !== undefined;
+  const inSync = facts.members
+    .filter(({ record }) => !isFilled || record.copyUid !== undefined)
+    .map(({ name }) => name);
+  if (inSync.length === 0) {
+    return {
+      notes: [{ topic: 'create', reason: 'NoSource', message: 'no replica has the data of its source', blocked: true }],
+    };
+  }
+  const message = isFilled
+    ? `${inSync.join(', ')} began with the snapshot, without copying`
+    : `all ${inSync.length} replicas are ready`;
+  return { record: { kind: 'initialise', inSync, event: { type: 'Normal', reason: 'Created', message } } };
 };
 
 /** Its logical volume exists, is exported, and nobody has ever been let in. */

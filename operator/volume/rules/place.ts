@@ -1,17 +1,23 @@
 import { legSizeBytes } from '../../../lib/api/names.ts';
 import { place } from '../../placement/place.ts';
 import type { Exclusion, PlaceResult } from '../../placement/place.ts';
+import type { CandidateNode } from '../../placement/request.ts';
 import { PlacementSpecError, fromSpec } from '../../placement/spec.ts';
 import type { Decision, Rule } from '../decision.ts';
 import { nothing } from '../decision.ts';
 import type { Facts, Replica } from '../facts.ts';
 import type { ReplicaRecord } from '../model.ts';
+import { placeBeginning } from './source.ts';
 
 export interface Demand {
   readonly count: number;
   /** The replicas that stay, with which the new ones must fit. */
-  readonly keep: readonly Replica[];
+  readonly keep: readonly Pick<Replica, 'name' | 'record'>[];
   readonly exclude: readonly Exclusion[];
+  /** Names begin here at least. */
+  readonly firstOrdinal?: number;
+  /** Only in these pools. */
+  readonly within?: readonly { readonly storageNode: string; readonly pool: string }[];
   /** Data is copied to the new replica at once: the whole volume. */
   readonly copies?: boolean;
 }
@@ -31,7 +37,7 @@ export function placeReplicas(facts: Facts, demand: Demand): Placed {
   if (!result.ok) {
     return { ok: false, message: result.message };
   }
-  const first = firstFreeOrdinal(facts);
+  const first = Math.max(firstFreeOrdinal(facts), demand.firstOrdinal ?? 0);
   const records = result.choices.map((choice, i): ReplicaRecord => ({
     name: `${facts.name}-r${first + i}`,
     storageNode: choice.node,
@@ -45,7 +51,7 @@ export function placeReplicas(facts: Facts, demand: Demand): Placed {
 
 function ask(facts: Facts, demand: Demand): PlaceResult | { readonly ok: false; readonly message: string } {
   const { world } = facts;
-  const nodes = world.candidates();
+  const nodes = world.candidates().map((node) => within(node, demand));
   const { spec } = world.volume;
   const labelsOf = (node: string) => nodes.find(({ name }) => name === node)?.labels;
   const sizeBytes = legSizeBytes(spec.capacityBytes);
@@ -75,6 +81,13 @@ function ask(facts: Facts, demand: Demand): PlaceResult | { readonly ok: false; 
   }
 }
 
+/** The node as it is offered for a demand: with those of its pools that may be used. */
+function within(node: CandidateNode, demand: Demand): CandidateNode {
+  if (demand.within === undefined) return node;
+  const names = demand.within.filter(({ storageNode }) => storageNode === node.name).map(({ pool }) => pool);
+  return { ...node, pools: node.pools.filter(({ name }) => names.includes(name)) };
+}
+
 /**
  * Above every ordinal of the record and of every object, so that the name of an old orphan is not used again. Once a volume
  * holds data, it is at least the volume's age in seconds: an API server that was restored from a backup has forgotten
@@ -100,7 +113,7 @@ export const placeVolume: Rule = (facts): Decision => {
     return nothing;
   }
   const count = facts.world.volume.spec.replicas;
-  const placed = placeReplicas(facts, { count, keep: [], exclude: [] });
+  const placed = placeBeginning(facts, { count, keep: [], exclude: [] });
   if (!placed.ok) {
     return { notes: [{ topic: 'place', reason: 'NoPlace', message: placed.message, blocked: true }] };
   }

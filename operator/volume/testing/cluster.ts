@@ -96,6 +96,7 @@ export function createCluster(): Cluster {
     });
   let snapshot = takeSnapshot();
   const caches: Caches = {
+    snapshot: () => undefined,
     volume: (name) => snapshot.volumes.find(({ metadata }) => metadata.name === name),
     replicasOf: (volume) => snapshot.replicas.filter(({ spec }) => spec.volume === volume),
     connectionsOf: (volume) => snapshot.connections.filter(({ spec }) => spec.volume === volume),
