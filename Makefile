@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 KEEP ?=
 LAB := $(NODE) test/lab/main.ts
 
-.PHONY: help install bench sim model mutants chaos stall build generate verify lint format typecheck test test-unit test-api test-lab test-gate demo demo-clean demo-kubectl lab-assets images images-lock clean
+.PHONY: help install bench sim model mutants chaos stall build generate verify lint format typecheck test test-unit test-api test-lab test-sanity test-gate demo demo-clean demo-kubectl lab-assets images images-lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -50,6 +50,10 @@ test-api: install ## tests on a real etcd and kube-apiserver (built with Go the 
 
 test-lab: build ## tests on real kernels in QEMU (root; built the first time)
 	$(LAB) run -- npm run -s test:lab
+
+test-sanity: build ## csi-sanity against the CSI services: first over fakes, then in the lab (root)
+	npm run -s test:api -- test/api/sanity
+	$(LAB) run --name sanity -- npm run -s test:lab -- test/system/sanity
 
 test-gate: build ## everything about the write gate by itself, on the kernel that HOLDFAST_LAB_KERNEL names (root)
 	HOLDFAST_GATE_ALL=1 HOLDFAST_GATE_SHOW=1 $(LAB) run -- npm run -s test:lab -- test/gate/gate-all
