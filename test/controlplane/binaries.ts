@@ -57,8 +57,8 @@ function inFolder(dir: string): ControlPlaneBinaries {
 
 /** The version of k8s.io/kubernetes that a go.mod pins, with its "v". */
 export function kubernetesVersion(goMod: string): string {
-  const version = /^\s*k8s\.io\/kubernetes\s+(v\S+)/m.exec(goMod)?.[1];
-  if (version === undefined) throw new LabError('test/controlplane/go.mod names no version of k8s.io/kubernetes');
+  const version = /^\s*(?:require )?k8s\.io\/kubernetes\s+(v\S+)/m.exec(goMod)?.[1];
+  if (version === undefined) throw new LabError('go.mod names no version of k8s.io/kubernetes');
   return version;
 }
 
