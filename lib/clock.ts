@@ -1,13 +1,16 @@
 /** Time as an argument, so that a test can hold it in its hand. */
 export interface Clock {
-  /** Milliseconds since 1970. */
+  /** Milliseconds since 1970, for what others read: it is off by some amount on each machine, and jumps when somebody sets it. */
   now(): number;
+  /** Milliseconds since some moment, for how long something takes: it never jumps. */
+  monotonicMs(): number;
   /** Calls `run` once after `ms` milliseconds, unless the returned function is called first. */
   setTimeout(run: () => void, ms: number): () => void;
 }
 
 export const systemClock: Clock = {
   now: () => Date.now(),
+  monotonicMs: () => performance.now(),
   setTimeout: (run, ms) => {
     const timer = setTimeout(run, ms);
     return () => clearTimeout(timer);

@@ -4,6 +4,8 @@ import type { Clock } from './clock.ts';
 export interface FakeClock extends Clock {
   /** Moves time on and runs what becomes due, in order; pending promises run in between. */
   advance(ms: number): Promise<void>;
+  /** Somebody sets the machine's clock: timers and `monotonicMs` go on as before. */
+  setWall(byMs: number): void;
   /** Timers that wait. */
   readonly waiting: number;
 }
@@ -15,6 +17,7 @@ interface Timer {
 
 export function createFakeClock(startMs = 1_700_000_000_000): FakeClock {
   let nowMs = startMs;
+  let wallMs = 0;
   const timers = new Set<Timer>();
 
   function nextDue(untilMs: number): Timer | undefined {
@@ -24,7 +27,8 @@ export function createFakeClock(startMs = 1_700_000_000_000): FakeClock {
   }
 
   return {
-    now: () => nowMs,
+    now: () => nowMs + wallMs,
+    monotonicMs: () => nowMs - startMs,
     setTimeout: (run, ms) => {
       const timer = { atMs: nowMs + Math.max(0, ms), run };
       timers.add(timer);
@@ -41,6 +45,9 @@ export function createFakeClock(startMs = 1_700_000_000_000): FakeClock {
       }
       nowMs = untilMs;
       await settle();
+    },
+    setWall: (byMs) => {
+      wallMs += byMs;
     },
     get waiting() {
       return timers.size;

@@ -28,7 +28,7 @@ export function watchCandidates(
     log,
     onChange: (lease, _previous, deleted) => {
       if (deleted) tracker.forget(lease.metadata.name);
-      else tracker.observe(lease, systemClock.now());
+      else tracker.observe(lease, systemClock.monotonicMs());
     },
   });
   return {
@@ -36,7 +36,7 @@ export function watchCandidates(
       candidatesOf(
         nodes.list(),
         (node) => replicas.byIndex('storageNode', node),
-        (node) => tracker.isFresh(storageLeaseName(node), systemClock.now()),
+        (node) => tracker.isFresh(storageLeaseName(node), systemClock.monotonicMs()),
       ),
     informers: [nodes, replicas, leases],
   };

@@ -149,3 +149,17 @@ test('the lead is given away although a last renewal comes in between', async ()
   await a.stop();
   expect(leases.objects.get('operator')?.spec?.holderIdentity).toBe('');
 });
+
+test('clocks that are set neither end a lead nor give one away early', async () => {
+  const { clock, history, run } = setUp();
+  const a = run('a');
+  await clock.advance(0);
+  const b = run('b');
+  for (const byMs of [3_600_000, -7_200_000, 20_000]) {
+    clock.setWall(byMs);
+    await clock.advance(5000);
+  }
+  expect(history).toEqual(['a leads']);
+  await a.stop();
+  await b.stop();
+});

@@ -51,18 +51,18 @@ export function runWithLeaderElection(options: LeaderElectionOptions): LeaderEle
 
   function observe(lease: Lease): Observed {
     const same = observed && observed.lease.metadata.resourceVersion === lease.metadata.resourceVersion;
-    observed = same && observed ? observed : { lease, sinceMs: clock.now() };
+    observed = same && observed ? observed : { lease, sinceMs: clock.monotonicMs() };
     return observed;
   }
 
   /** One attempt to take or keep the lead. False when somebody else has it; throws KubeError when nobody knows. */
   async function tryLead(): Promise<boolean> {
-    const nowMs = clock.now();
+    const nowMs = clock.monotonicMs();
     const timeoutMs = renewDeadlineMs;
     const ours = {
       holderIdentity: identity,
       leaseDurationSeconds: Math.max(1, Math.ceil(leaseDurationMs / 1000)),
-      renewTime: microTime(nowMs),
+      renewTime: microTime(clock.now()),
     };
     const current = await leases.get(name, { timeoutMs });
     if (!current) {
@@ -106,11 +106,11 @@ export function runWithLeaderElection(options: LeaderElectionOptions): LeaderEle
 
   /** Renews until it can't or may not any more. */
   async function keep(ended: AbortSignal): Promise<'lost' | 'ended'> {
-    let renewedMs = clock.now();
+    let renewedMs = clock.monotonicMs();
     for (;;) {
       await sleep(clock, retryPeriodMs, ended);
       if (ended.aborted) return 'ended';
-      const startedMs = clock.now();
+      const startedMs = clock.monotonicMs();
       const renewal = tryLead();
       // The deadline holds even while a request hangs.
       const remainingMs = Math.max(0, renewedMs + renewDeadlineMs - startedMs);
@@ -124,7 +124,7 @@ export function runWithLeaderElection(options: LeaderElectionOptions): LeaderEle
       if (result === true) renewedMs = startedMs;
       else if (result === false) return 'lost';
       if (ended.aborted) return 'ended';
-      if (clock.now() - renewedMs >= renewDeadlineMs) return 'lost';
+      if (clock.monotonicMs() - renewedMs >= renewDeadlineMs) return 'lost';
     }
   }
 

@@ -56,7 +56,7 @@ export function startHeartbeat(options: HeartbeatOptions): Heartbeat {
 
   async function run(): Promise<void> {
     while (!stopping.signal.aborted) {
-      const startedMs = clock.now();
+      const startedMs = clock.monotonicMs();
       try {
         await renew();
         if (failing) log.info('the lease is renewed again', { lease: name });
@@ -66,7 +66,7 @@ export function startHeartbeat(options: HeartbeatOptions): Heartbeat {
         failing = true;
       }
       // The time that the renewal took counts, but there is always a pause.
-      const restMs = periodMs - (clock.now() - startedMs);
+      const restMs = periodMs - (clock.monotonicMs() - startedMs);
       await sleep(clock, Math.max(periodMs / 4, restMs), stopping.signal);
     }
   }

@@ -120,7 +120,7 @@ export function createInformer<T extends KubeObject>(
 
   /** Watches until the server ends the watch, and moves `position` along. */
   async function watchOnce(from: string): Promise<void> {
-    const startedMs = clock.now();
+    const startedMs = clock.monotonicMs();
     const lifetimeMs = Math.round(watchMs * (1 + random()));
     const events = openWatch(connection, kind, { ...where, from, lifetimeMs, clock, signal: stopping.signal });
     let seen = 0;
@@ -144,7 +144,7 @@ export function createInformer<T extends KubeObject>(
           throw event.error;
       }
     }
-    if (clock.now() - startedMs >= SHORT_WATCH_MS) return;
+    if (clock.monotonicMs() - startedMs >= SHORT_WATCH_MS) return;
     if (seen === 0) throw new KubeError(0, 'ConnectionFailed', `watch ${kind.plural}: it ended at once`);
     await sleep(clock, backoff.next(), stopping.signal);
   }

@@ -48,7 +48,7 @@ export function createQueue({ baseMs, maxMs, clock, random }: QueueOptions): Que
   }
 
   function addAfter(key: string, afterMs: number): void {
-    const atMs = clock.now() + Math.max(0, afterMs);
+    const atMs = clock.monotonicMs() + Math.max(0, afterMs);
     const waiting = delayed.get(key);
     if (waiting && waiting.atMs <= atMs) return;
     waiting?.cancel();

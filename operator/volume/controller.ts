@@ -80,7 +80,7 @@ export async function runVolumeController(
   const liveness = createLiveness({
     witness,
     defaultDurationMs: leaseDurationMs,
-    now: () => clock.now(),
+    clock,
     onFlip: (lease, alive) => {
       log.info(alive ? 'a lease is renewed' : 'a lease is not renewed any more', { lease });
       for (const name of dependents(lease)) controller.enqueue(name);
@@ -112,7 +112,7 @@ export async function runVolumeController(
     ...(random === undefined ? {} : { random }),
     log,
     concurrency,
-    isFresh: (lease, nowMs) => liveness.isFresh(lease, nowMs),
+    isFresh: (lease) => liveness.isFresh(lease),
     onSource: (volume) => controller.enqueue(volume),
     volumes,
     replicas,

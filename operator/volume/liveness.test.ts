@@ -3,11 +3,12 @@ import { createLiveness } from './liveness.ts';
 
 function setUp() {
   let nowMs = 0;
+  let wallMs = 1_000_000;
   const flips: string[] = [];
   const liveness = createLiveness({
     witness: 'operator',
     defaultDurationMs: 10_000,
-    now: () => nowMs,
+    clock: { now: () => wallMs + nowMs, monotonicMs: () => nowMs },
     onFlip: (lease, alive) => flips.push(`${nowMs / 1000} ${lease} ${alive ? 'alive' : 'stale'}`),
   });
   const renew = (name: string, seconds = 10) =>
@@ -23,6 +24,9 @@ function setUp() {
         for (const name of alive) renew(name);
         renew('operator', 6);
       }
+    },
+    setWall: (ms: number) => {
+      wallMs = ms;
     },
     silence: (seconds: number) => {
       nowMs += seconds * 1_000;
@@ -61,5 +65,19 @@ test('a lease that is deleted belongs to nobody', () => {
   liveness.forget('storage-s1');
   pass(2);
   expect(flips.at(-1)).toBe('2 storage-s1 stale');
-  expect(liveness.isFresh('storage-s1', 4_000)).toBe(false);
+  expect(liveness.isFresh('storage-s1')).toBe(false);
+});
+
+test('a wall clock that is set makes nobody die earlier or later', () => {
+  const { flips, liveness, renew, pass, setWall } = setUp();
+  renew('operator', 6);
+  renew('storage-s1');
+  renew('storage-s2');
+  pass(4, 'storage-s2');
+  setWall(-3_600_000);
+  pass(4, 'storage-s2');
+  setWall(3_600_000);
+  pass(8, 'storage-s2');
+  expect(flips.slice(2)).toEqual(['10 storage-s1 stale']);
+  expect(liveness.lastSeenMs('storage-s2')).toBe(3_600_000 + 16_000);
 });

@@ -1,3 +1,4 @@
+import type { Clock } from '../../lib/clock.ts';
 import { LeaseTracker } from '../../lib/kube/lease.ts';
 import type { Lease } from '../../lib/kube/lease.ts';
 import type { LeaseView } from './observe.ts';
@@ -6,7 +7,7 @@ export interface LivenessOptions {
   /** The lease that this operator renews itself: silence of others counts only as far as its own renewals came through. */
   readonly witness: string;
   readonly defaultDurationMs: number;
-  readonly now: () => number;
+  readonly clock: Pick<Clock, 'now' | 'monotonicMs'>;
   /** A lease came to life, or went stale. */
   readonly onFlip: (lease: string, alive: boolean) => void;
 }
@@ -21,12 +22,12 @@ export interface Liveness extends LeaseView {
  * The witness is renewed every second or so, so a stale lease is noticed that much later at most, and without the witness
  * nothing may be judged anyway.
  */
-export function createLiveness({ witness, defaultDurationMs, now, onFlip }: LivenessOptions): Liveness {
+export function createLiveness({ witness, defaultDurationMs, clock, onFlip }: LivenessOptions): Liveness {
   const tracker = new LeaseTracker({ witness, defaultDurationMs });
   const alive = new Map<string, boolean>();
 
   function judge(): void {
-    const nowMs = now();
+    const nowMs = clock.monotonicMs();
     for (const [name, was] of alive) {
       const is = tracker.isFresh(name, nowMs);
       if (is !== was) {
@@ -38,7 +39,7 @@ export function createLiveness({ witness, defaultDurationMs, now, onFlip }: Live
 
   return {
     observe: (lease) => {
-      tracker.observe(lease, now());
+      tracker.observe(lease, clock.monotonicMs());
       const { name } = lease.metadata;
       if (name !== witness && !alive.has(name)) alive.set(name, false);
       judge();
@@ -48,7 +49,10 @@ export function createLiveness({ witness, defaultDurationMs, now, onFlip }: Live
       if (alive.get(name) === true) onFlip(name, false);
       alive.delete(name);
     },
-    isFresh: (name, nowMs) => tracker.isFresh(name, nowMs),
-    lastSeenMs: (name) => tracker.lastSeenMs(name),
+    isFresh: (name) => tracker.isFresh(name, clock.monotonicMs()),
+    lastSeenMs: (name) => {
+      const seenMs = tracker.lastSeenMs(name);
+      return seenMs === undefined ? undefined : clock.now() - (clock.monotonicMs() - seenMs);
+    },
   };
 }

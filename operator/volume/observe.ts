@@ -17,18 +17,13 @@ export interface Caches {
 
 /** Who renews its lease, by this process's own clock. */
 export interface LeaseView {
-  readonly isFresh: (lease: string, nowMs: number) => boolean;
+  readonly isFresh: (lease: string) => boolean;
+  /** As the wall clock of this process would have shown it. */
   readonly lastSeenMs: (lease: string) => number | undefined;
 }
 
 /** Gathers everything that the planner of one volume looks at; undefined when there is no such volume. */
-export function observe(
-  name: string,
-  caches: Caches,
-  leases: LeaseView,
-  settings: Settings,
-  nowMs: number,
-): World | undefined {
+export function observe(name: string, caches: Caches, leases: LeaseView, settings: Settings): World | undefined {
   const volume = caches.volume(name);
   if (volume === undefined) {
     return undefined;
@@ -41,7 +36,7 @@ export function observe(
     ...connections.map(({ spec }) => spec.node),
   ].filter((node) => node !== '');
   const liveness = (lease: string): Liveness => ({
-    alive: leases.isFresh(lease, nowMs),
+    alive: leases.isFresh(lease),
     lastSeenMs: leases.lastSeenMs(lease),
   });
   return {
@@ -50,7 +45,7 @@ export function observe(
     replicas: caches.replicasOf(name),
     connections,
     candidates: () =>
-      candidatesOf(caches.storageNodes(), caches.replicasOn, (node) => leases.isFresh(storageLeaseName(node), nowMs)),
+      candidatesOf(caches.storageNodes(), caches.replicasOn, (node) => leases.isFresh(storageLeaseName(node))),
     unknownReplicas: () =>
       caches
         .storageNodes()

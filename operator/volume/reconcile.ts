@@ -40,7 +40,7 @@ export function createReconciler(options: ReconcilerOptions) {
   };
 
   return async (volume: string): Promise<{ requeueAfterMs?: number } | void> => {
-    let world: World | undefined = observe(volume, caches, leases, settings, clock.now());
+    let world: World | undefined = observe(volume, caches, leases, settings);
     if (world === undefined) {
       staleCounts.delete(volume);
       await sweep(volume);
@@ -66,7 +66,6 @@ export function createReconciler(options: ReconcilerOptions) {
 
   async function sweep(volume: string): Promise<void> {
     const left = { replicas: caches.replicasOf(volume), connections: caches.connectionsOf(volume) };
-    const nowMs = clock.now();
-    await sweepStrays(volume, left, (node) => leases.isFresh(clientLeaseName(node), nowMs), ports);
+    await sweepStrays(volume, left, (node) => leases.isFresh(clientLeaseName(node)), ports);
   }
 }

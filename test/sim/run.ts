@@ -121,6 +121,9 @@ function apply(world: World, step: Step, trace: Trace | undefined): void {
     case 'force':
       world.admin.force(step.forMs);
       return;
+    case 'clock':
+      world.setClock(step.machine, step.byMs);
+      return;
   }
 }
 
@@ -251,6 +254,8 @@ export function describe(step: Step): string {
       return `${API}: restored from a backup of ${step.backMs} ms ago${step.bumped ? '' : ', versions begin anew'}`;
     case 'expand':
       return 'the volume is to be larger';
+    case 'clock':
+      return `the clock of ${step.machine} is set by ${step.byMs} ms`;
     case 'force':
       return `for ${step.forMs} ms a person would force a start`;
   }

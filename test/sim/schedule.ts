@@ -27,6 +27,8 @@ export interface Shape {
   readonly thinkMs: number;
   /** The volume begins with so many bytes, and grows at some time; missing: it has its size from the beginning. */
   readonly startBytes?: number;
+  /** By machine, how far its wall clock is off; missing: all are right. */
+  readonly clocksOffMs?: Readonly<Record<string, number>>;
   /** The volume is deleted in the end, and nothing may be left. */
   readonly teardown: boolean;
 }
@@ -55,6 +57,8 @@ export type Step = { readonly atMs: number } &
     | { readonly kind: 'restore'; readonly backMs: number; readonly bumped: boolean }
     /** Somebody wants the volume larger. */
     | { readonly kind: 'expand' }
+    /** Somebody sets a machine's wall clock. */
+    | { readonly kind: 'clock'; readonly machine: string; readonly byMs: number }
     /** For so long a person is ready to give up what only replicas out of reach hold. */
     | { readonly kind: 'force'; readonly forMs: number }
   );
@@ -103,7 +107,23 @@ export function scheduleOf(seed: number): Schedule {
   const count = 1 + dice.integer(10);
   const steps = Array.from({ length: count }, () => step(dice, shape, healMs));
   steps.push({ kind: 'move', atMs: 1 + dice.integer(500), to: 'c1', orderly: true });
-  return growing(varied({ seed, shape, steps: steps.sort((a, b) => a.atMs - b.atMs), healMs }));
+  return withClocks(growing(varied({ seed, shape, steps: steps.sort((a, b) => a.atMs - b.atMs), healMs })));
+}
+
+/** In half of the schedules the machines' clocks differ, and one may be set. */
+function withClocks(plain: Schedule): Schedule {
+  const dice = createDice(plain.seed, 6);
+  if (dice.oneIn(2)) return plain;
+  const { shape, steps, healMs } = plain;
+  const machines = [CONTROL, `${CONTROL} 2`, ...storageNames(shape.storageNodes), ...clientNames(shape.clients)];
+  const off = machines.map((machine) => [machine, dice.pick([0, 0, 40, -700, 3000, -30_000])] as const);
+  const byMs = dice.pick([-20_000, -1500, 1500, 20_000]);
+  const set: Step = { kind: 'clock', atMs: dice.integer(healMs), machine: dice.pick(machines), byMs };
+  return {
+    ...plain,
+    shape: { ...shape, clocksOffMs: Object.fromEntries(off) },
+    steps: dice.oneIn(2) ? steps : [...steps, set].sort((a, b) => a.atMs - b.atMs),
+  };
 }
 
 /** In some schedules the volume grows, in the midst of everything else. */

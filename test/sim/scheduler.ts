@@ -35,6 +35,8 @@ export interface Scheduler extends Turns {
   run(untilMs: number, isDone?: () => boolean): Promise<void>;
   /** Called after each turn's effect and before the program learns of it: the moment between two effects. */
   onTurn: (program: ProgramHandle, label: string) => void;
+  /** By how much the wall clock is off that programs of this name read. */
+  setWall(program: string, offMs: number): void;
   /** Holds all events of a program back until `untilMs`: a machine that swaps, a process that is stopped. */
   hold(program: ProgramHandle, untilMs: number): void;
   /** Events that have run. */
@@ -75,6 +77,7 @@ export function createScheduler(dice: Dice): Scheduler {
   let count = 0;
   const heap: Event[] = [];
   const heldUntilMs = new Map<ProgramHandle, number>();
+  const wallOffMs = new Map<string, number>();
 
   const push = (event: Event): void => {
     heap.push(event);
@@ -180,9 +183,11 @@ export function createScheduler(dice: Dice): Scheduler {
         if (program.alive) after(program, ms, label, resolve);
       }),
     clockOf: (program) => ({
-      now: () => WORLD_BEGAN_MS + nowMs,
+      now: () => WORLD_BEGAN_MS + nowMs + (wallOffMs.get(program.name) ?? 0),
+      monotonicMs: () => nowMs,
       setTimeout: (run, ms) => after(program, ms, 'timer', run),
     }),
+    setWall: (program, offMs) => void wallOffMs.set(program, offMs),
     hold: (program, untilMs) => {
       heldUntilMs.set(program, untilMs);
     },

@@ -62,6 +62,8 @@ export interface World {
   volume(): ReplicatedVolume | undefined;
   /** Somebody wants the volume as large as it may get. */
   expand(): void;
+  /** Sets a machine's wall clock. */
+  setClock(machine: string, byMs: number): void;
   powerOff(machine: string): void;
   powerOn(machine: string): void;
 }
@@ -293,6 +295,13 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
     onDecision: () => laws.onDecision(),
   });
 
+  const clocks = new Map<string, number>();
+  const setClock = (name: string, byMs: number): void => {
+    clocks.set(name, (clocks.get(name) ?? 0) + byMs);
+    for (const each of services.values()) if (each.place === name) scheduler.setWall(each.name, clocks.get(name) ?? 0);
+  };
+  for (const [name, offMs] of Object.entries(shape.clocksOffMs ?? {})) setClock(name, offMs);
+
   const machine = (name: string): StorageKernel | ClientKernel => {
     const found = storage.get(name) ?? clients.get(name);
     if (found === undefined) throw new Error(`there is no machine ${name}`);
@@ -312,6 +321,7 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
     history,
     volume: () => api.volumes.rows.get(VOLUME),
     expand: () => void api.volumes.patch(VOLUME, { spec: { capacityBytes } }),
+    setClock,
     powerOff: (name) => {
       if (!machine(name).on) return;
       services.get(agentOf(name))?.suspend();

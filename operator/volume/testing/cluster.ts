@@ -79,7 +79,7 @@ export function createCluster(): Cluster {
   const isOn = (machine: string): boolean => !off.has(machine);
   const lastSeen = (lease: string): number => off.get(lease.replace(/^(storage|client)-/, '')) ?? nowMs;
   const leases = {
-    isFresh: (lease: string, atMs: number) => atMs - lastSeen(lease) < leaseMs,
+    isFresh: (lease: string) => nowMs - lastSeen(lease) < leaseMs,
     lastSeenMs: lastSeen,
   };
 
@@ -114,7 +114,7 @@ export function createCluster(): Cluster {
         tell: (_volume, event) => events.push(event),
         log: { debug: () => undefined, info: () => undefined, warn: () => undefined },
       },
-      clock: { now: () => nowMs, setTimeout: () => () => undefined },
+      clock: { now: () => nowMs, monotonicMs: () => nowMs, setTimeout: () => () => undefined },
     });
   let reconcile = newReconciler();
   let round = 0;

@@ -160,7 +160,7 @@ function agentPorts(boot: Boot, program: ProgramHandle, bootId: string): AgentPo
   return {
     bootId,
     clock: {
-      now: () => WORLD_BEGAN_MS + world.now(),
+      now: () => world.clockOf(program).now(),
       monotonicMs: () => world.now(),
       setTimeout: (run, ms) => world.after(program, ms, 'timer', run),
     },

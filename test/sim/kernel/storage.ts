@@ -199,7 +199,7 @@ export function createStorageKernel(options: StorageKernelOptions): StorageEnd {
           exec: () => Promise.resolve({ code: 0, stdout: '', stderr: '' }),
         }),
         bootId: bootIdOf(machine, boots),
-        now: () => WORLD_BEGAN_MS + world.now(),
+        now: () => world.clockOf(program).now(),
         sleep: (ms) => world.timer(program, ms, 'sleep'),
       };
     },

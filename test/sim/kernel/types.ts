@@ -3,6 +3,7 @@
  * machine (nvmet, logical volumes on disks with a volatile cache). Blocks are 4 KiB and hold a number: 0 is what a block
  * holds that was never written.
  */
+import type { Clock } from '../../../lib/clock.ts';
 import type { AgentPorts } from '../../../csi-driver/node/agent/ports.ts';
 import type { Paths } from '../../../csi-driver/node/paths.ts';
 import type { Filesystems } from '../../../lib/host/mkfs.ts';
@@ -15,6 +16,8 @@ import type { ProgramHandle, Turns } from '../scheduler.ts';
 export interface KernelWorld extends Turns {
   /** Runs `run` after `ms`, unless the program (a boot of a kernel is one) is dead by then or the returned function was called. */
   after(program: ProgramHandle | undefined, ms: number, label: string, run: () => void): () => void;
+  /** A program's clock, whose wall time is that of its machine. */
+  clockOf(program: ProgramHandle): Clock;
   /** From 0 to just below 1: latencies, and what of an unflushed cache survives. */
   fraction(): number;
   readonly network: Network;
