@@ -10,7 +10,7 @@ const interfaces = [
     module: 'github.com/container-storage-interface/spec@v1.13.0',
     file: 'csi.proto',
     // Snapshot metadata is a service of its own, which this driver doesn't have.
-    services: ['csi.v1.Identity', 'csi.v1.Controller', 'csi.v1.Node'],
+    services: ['csi.v1.Identity', 'csi.v1.Controller', 'csi.v1.GroupController', 'csi.v1.Node'],
     as: 'csi',
     // descriptor.ts serves the specification's own options (alpha_field and the like), which nothing here reads.
     outputs: ['csi.ts', 'google/protobuf/timestamp.ts', 'google/protobuf/wrappers.ts'],

@@ -2,10 +2,10 @@ import { kinds, connect, resource, type KubeConnection, type Lease } from '../li
 import { createEventRecorder } from '../lib/kube/events.ts';
 import { createInformer, type Informer } from '../lib/kube/informer.ts';
 import { kubeOver } from '../lib/kube/kube.ts';
-import type { ReplicatedVolume, VolumeConnection } from '../lib/api/index.ts';
+import type { ReplicatedSnapshot, ReplicatedVolume, VolumeConnection } from '../lib/api/index.ts';
 import { commonOptions, parseOrExit, type OptionSpecs, type OptionValues } from '../lib/cli.ts';
 import { systemClock } from '../lib/clock.ts';
-import { run } from '../lib/host/exec.ts';
+import { createSpawner } from '../lib/host/spawner.ts';
 import { createFilesystems } from '../lib/host/mkfs.ts';
 import { createMounts } from '../lib/host/mount.ts';
 import { reserveThreads } from '../lib/host/threads.ts';
@@ -14,8 +14,10 @@ import { createLogger, describeError, type Logger } from '../lib/log.ts';
 import { stopOnSignal } from '../lib/shutdown.ts';
 import { createChanges, type Changes } from './changes.ts';
 import { watchCandidates } from './controller/candidates.ts';
+import { groupControllerService } from './controller/group-snapshot.ts';
 import { controllerService } from './controller/service.ts';
-import { ControllerService, IdentityService, NodeService } from './generated/csi.ts';
+import { snapshotKey } from './controller/snapshot.ts';
+import { ControllerService, GroupControllerService, IdentityService, NodeService } from './generated/csi.ts';
 import { parseEndpoint } from './grpc/endpoint.ts';
 import { serve, type Service } from './grpc/server.ts';
 import { identityService } from './identity/service.ts';
@@ -74,7 +76,7 @@ const STOP_GRACE_MS = 10_000;
 
 /** What a mode brings: its CSI service, whether it can work, and how it ends. */
 interface Running {
-  readonly service: Service;
+  readonly services: readonly Service[];
   readonly ready: () => boolean;
   stop(): Promise<void>;
 }
@@ -99,7 +101,7 @@ async function main(values: Values): Promise<void> {
     endpoint: values.endpoint,
     services: [
       { definition: IdentityService, handlers: identityService({ version, ready: running.ready }) },
-      running.service,
+      ...running.services,
     ],
     log,
     defaultTimeoutMs: DEFAULT_CALL_TIMEOUT_MS,
@@ -143,20 +145,29 @@ function startController(connection: KubeConnection, changes: Changes, values: V
     leaseDurationMs: values['lease-duration'],
     log,
   });
-  const handlers = controllerService({
+  const snapshots = createInformer<ReplicatedSnapshot>(connection, kinds.replicatedSnapshots, {
+    log,
+    onChange: ({ metadata }) => changes.notify(snapshotKey(metadata.name)),
+  });
+  const deps = {
+    snapshots: resource(connection, kinds.replicatedSnapshots),
+    cachedSnapshots: () => snapshots.list(),
     volumes: resource(connection, kinds.replicatedVolumes),
     cachedVolumes: () => volumes.list(),
     connections: resource(connection, kinds.volumeConnections),
     leases: resource<Lease>(connection, kinds.leases, values.namespace),
     nodes: resource(connection, kinds.nodes),
-    claims: (namespace) => resource(connection, kinds.claims, namespace),
+    claims: (namespace: string) => resource(connection, kinds.claims, namespace),
     candidates: placement.candidates,
     changes,
-  });
-  const informers = [volumes, connections, ...placement.informers];
+  };
+  const informers = [volumes, connections, snapshots, ...placement.informers];
   for (const informer of informers) informer.start();
   return {
-    service: { definition: ControllerService, handlers },
+    services: [
+      { definition: ControllerService, handlers: controllerService(deps) },
+      { definition: GroupControllerService, handlers: groupControllerService(deps) },
+    ],
     ready: whenSynced(informers),
     stop: async () => void (await Promise.all(informers.map((informer) => informer.stop()))),
   };
@@ -164,6 +175,7 @@ function startController(connection: KubeConnection, changes: Changes, values: V
 
 async function startNode(connection: KubeConnection, changes: Changes, values: Values, log: Logger): Promise<Running> {
   const { node = '' } = values;
+  const exec = createSpawner();
   const topologyKeys = parseTopologyKeys(values['topology-keys']);
   const volumes = resource(connection, kinds.replicatedVolumes);
   const connections = watchConnections(connection, changes, log, node);
@@ -178,16 +190,16 @@ async function startNode(connection: KubeConnection, changes: Changes, values: V
       changes,
       paths: hostPaths,
     }),
-    mounts: createMounts(run),
-    filesystems: createFilesystems(run),
+    mounts: createMounts(exec),
+    filesystems: createFilesystems(exec),
     formatRecord: createFormatRecord({ node, volumes, clock: systemClock }),
     paths: hostPaths,
-    exec: run,
+    exec,
   });
   const agent = await startClientAgent({
     node,
     kube: kubeOver(connection),
-    host: thisHost(),
+    host: thisHost(exec),
     recorder: createEventRecorder(connection, 'client-agent'),
     namespace: values.namespace,
     leaseDurationMs: values['lease-duration'],
@@ -196,7 +208,7 @@ async function startNode(connection: KubeConnection, changes: Changes, values: V
   });
   connections.start();
   return {
-    service: { definition: NodeService, handlers },
+    services: [{ definition: NodeService, handlers }],
     ready: whenSynced([connections]),
     // The agent goes last: it keeps the write gate for as long as this program can.
     stop: async () => {

@@ -99,7 +99,8 @@ test.each([
   ['A', false],
   ['-a', false],
   ['a..b', false],
-  ['a'.repeat(101), false],
+  ['a'.repeat(63), true],
+  ['a'.repeat(64), false],
 ])('isVolumeName(%j) is %j', (name, valid) => {
   expect(isVolumeName(name)).toBe(valid);
 });

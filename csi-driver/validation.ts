@@ -27,9 +27,12 @@ const accesses: ReadonlyMap<Mode, Access> = new Map([
   [Mode.SINGLE_NODE_READER_ONLY, 'reader'],
 ]);
 
-/** A ReplicatedVolume's name: a DNS subdomain (RFC 1123) of at most 100 characters. */
+/** Of a label's value: VolumeReplicas bear their volume's name as one. */
+export const MAX_VOLUME_NAME_LENGTH = 63;
+
+/** A ReplicatedVolume's name: a DNS subdomain (RFC 1123) that a label's value may be: of at most 63 characters. */
 export function isVolumeName(name: string): boolean {
-  return name.length <= 100 && /^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/.test(name);
+  return name.length <= MAX_VOLUME_NAME_LENGTH && /^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/.test(name);
 }
 
 /** @throws CsiError (INVALID_ARGUMENT) when the field is empty */

@@ -26,6 +26,21 @@ export function sizeFor(range: CapacityRange | undefined, uses: readonly VolumeU
   return Number(size);
 }
 
+/**
+ * The size for a volume that is to grow: what it has, when that is enough.
+ *
+ * @throws CsiError OUT_OF_RANGE (HF403) when it has more than the limit, as no volume is made smaller, and whatever {@link sizeFor} throws
+ */
+export function grownSize(presentBytes: number, range: CapacityRange, uses: readonly VolumeUse[]): number {
+  const { limit } = checked(range);
+  if (limit > 0n && BigInt(presentBytes) > limit) {
+    throw outOfRange(
+      `the volume has ${presentBytes} bytes, and ${limit} at most are asked for; no volume is made smaller`,
+    );
+  }
+  return BigInt(presentBytes) >= range.requiredBytes ? presentBytes : sizeFor(range, uses);
+}
+
 /** Whether a volume that exists is within a range. */
 export function fits(capacityBytes: number, range: CapacityRange | undefined): boolean {
   if (range === undefined) return true;

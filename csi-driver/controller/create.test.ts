@@ -182,12 +182,13 @@ describe('CreateVolume', () => {
   test.each<[string, DeepPartial<CreateVolumeRequest>, string]>([
     ['no name', { name: '' }, 'name is missing'],
     ['no capability', { volumeCapabilities: [] }, 'volume_capabilities is missing'],
+    ['a source that is none', { volumeContentSource: {} }, 'volume_content_source'],
     [
-      'a clone',
-      { volumeContentSource: { type: { $case: 'volume', value: { volumeId: 'x' } } } },
-      'volume_content_source',
+      'a snapshot without an id',
+      { volumeContentSource: { type: { $case: 'snapshot', value: { snapshotId: '' } } } },
+      'snapshot_id',
     ],
-    ['mutable parameters', { mutableParameters: { iops: '5' } }, 'mutable_parameters is "iops"'],
+    ['mutable parameters that are none', { mutableParameters: { iops: '5' } }, "iops can't be changed"],
     ['an unknown parameter', { parameters: { replica: '2' } }, 'the known ones are replicas, placement'],
   ])('Given %s, Then INVALID_ARGUMENT', async (_, changes, message) => {
     const { cluster, create } = setup();

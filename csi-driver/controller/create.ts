@@ -6,11 +6,13 @@ import { CsiError, invalid } from '../grpc/errors.ts';
 import type { CallContext } from '../grpc/handlers.ts';
 import { required, volumeUses } from '../validation.ts';
 import { fits, sizeFor } from './capacity.ts';
+import { checkHolds, sourceBytes, sourceOf } from './content-source.ts';
 import type { ControllerDeps } from './deps.ts';
 import { notReady } from './deps.ts';
 import { volumeNameFor } from './names.ts';
 import { claimOverrides } from './overrides.ts';
-import { ownParameters, readParameters } from './parameters.ts';
+import { readMutable } from './modify.ts';
+import { ownParameters, readParameters, type ClassSpec } from './parameters.ts';
 import { accessibleSegments, clientLabelsOf, wantsClient } from './topology.ts';
 import {
   ACCESSIBLE_ANNOTATION,
@@ -31,12 +33,14 @@ export async function createVolume(
   request: CreateVolumeRequest,
   context: CallContext,
 ): Promise<CreateVolumeResponse> {
-  const wanted = desiredVolume(request);
+  const source = sourceOf(request);
+  const leastBytes = source === undefined ? 0 : await sourceBytes(deps, source);
+  const wanted = desiredVolume(request, {}, leastBytes);
   const name = wanted.metadata.name;
   // A claim may change its annotations later, or go: what counts is what they were when the volume was made.
   const found =
     (await deps.volumes.get(name)) ??
-    (await createOrGet(deps, desiredVolume(request, await claimOverrides(deps.claims, request))));
+    (await createOrGet(deps, desiredVolume(request, await claimOverrides(deps.claims, request), leastBytes)));
   checkSame(found, wanted, request);
 
   const uid = found.metadata.uid;
@@ -56,29 +60,36 @@ export async function createVolume(
  * The object that a request asks for.
  *
  * @param overrides what the claim sets instead of the StorageClass
+ * @param leastBytes what its source holds
  * @throws CsiError for whatever is wrong in the request
  */
 export function desiredVolume(
   request: CreateVolumeRequest,
   overrides: Readonly<Record<string, string>> = {},
+  leastBytes = 0,
 ): ReplicatedVolume {
   const csiName = required('name', request.name, 'the name of the volume to create');
   const uses = volumeUses('volume_capabilities', request.volumeCapabilities);
-  if (request.volumeContentSource !== undefined) {
-    throw invalid('volume_content_source', request.volumeContentSource.type?.$case, 'none, as clones are not offered');
-  }
-  const mutable = Object.keys(request.mutableParameters);
-  if (mutable.length > 0)
-    throw invalid('mutable_parameters', mutable.join(', '), 'none, as MODIFY_VOLUME is not offered');
+  const source = sourceOf(request);
   const parameters = { ...request.parameters, ...overrides };
-  const ofClass = readParameters(parameters);
+  // Of a VolumeAttributesClass: it is the last word, as it is when the volume is changed later.
+  const ofClass = merged(readParameters(parameters), readMutable(request.mutableParameters));
   const requirement = request.accessibilityRequirements;
   const { accessFrom } = parameters;
   const accessible = accessFrom === undefined ? undefined : accessibleSegments(accessFrom, requirement);
+  if (source !== undefined && ofClass.provisioning === 'Thick') {
+    throw invalid('volume_content_source', 'given', 'none for a thick volume: it would share blocks with its source');
+  }
+  // Who names no size gets that of the source.
+  const range =
+    request.capacityRange ?? (leastBytes > 0 ? { requiredBytes: BigInt(leastBytes), limitBytes: 0n } : undefined);
+  const capacityBytes = sizeFor(range, uses);
+  checkHolds(capacityBytes, leastBytes);
   const spec = {
     ...ofClass,
+    ...(source && { source }),
     ...(wantsClient(ofClass.placement) && { clientLabels: clientLabelsOf(requirement) }),
-    capacityBytes: sizeFor(request.capacityRange, uses),
+    capacityBytes,
   };
   return {
     metadata: {
@@ -93,6 +104,11 @@ export function desiredVolume(
     // What is absent here gets the CRD's defaults from the API server.
     spec: spec as ReplicatedVolume['spec'],
   };
+}
+
+function merged(first: ClassSpec, last: ClassSpec): ClassSpec {
+  const healing = { ...first.healing, ...last.healing };
+  return { ...first, ...last, ...(Object.keys(healing).length > 0 && { healing }) };
 }
 
 async function createOrGet(deps: ControllerDeps, wanted: ReplicatedVolume): Promise<ReplicatedVolume> {
@@ -123,6 +139,9 @@ function checkSame(found: ReplicatedVolume, wanted: ReplicatedVolume, request: C
     differences.push(
       `its parameters are ${has(PARAMETERS_ANNOTATION) ?? '{}'}, not ${wants(PARAMETERS_ANNOTATION) ?? '{}'}`,
     );
+  }
+  if (JSON.stringify(found.spec.source ?? null) !== JSON.stringify(wanted.spec.source ?? null)) {
+    differences.push(`it was made from ${JSON.stringify(found.spec.source ?? 'nothing')}`);
   }
   if (!fits(found.spec.capacityBytes, request.capacityRange)) {
     const { requiredBytes = 0n, limitBytes = 0n } = request.capacityRange ?? {};

@@ -1,4 +1,4 @@
-import type { ReplicatedVolume, VolumeConnection } from '../../lib/api/index.ts';
+import type { ReplicatedSnapshot, ReplicatedVolume, VolumeConnection } from '../../lib/api/index.ts';
 import type { KubeNode, Lease, Resource } from '../../lib/kube/client.ts';
 import type { CandidateNode } from '../../operator/placement/request.ts';
 import type { Changes } from '../changes.ts';
@@ -8,6 +8,9 @@ import type { Claims } from './overrides.ts';
 /** What the controller service works with: the API, and nothing of this machine. */
 export interface ControllerDeps {
   readonly volumes: Pick<Resource<ReplicatedVolume>, 'get' | 'create' | 'patch' | 'delete'>;
+  readonly snapshots: Pick<Resource<ReplicatedSnapshot>, 'get' | 'create' | 'delete'>;
+  /** All snapshots as they were a moment ago, in any order. */
+  readonly cachedSnapshots: () => readonly ReplicatedSnapshot[];
   readonly connections: Pick<Resource<VolumeConnection>, 'get'>;
   /** The Leases of the namespace where the client agents have theirs. */
   readonly leases: Pick<Resource<Lease>, 'get'>;
@@ -22,7 +25,7 @@ export interface ControllerDeps {
 }
 
 /** What attaching works with. */
-export type PublishDeps = Omit<ControllerDeps, 'claims'>;
+export type PublishDeps = Omit<ControllerDeps, 'claims' | 'snapshots' | 'cachedSnapshots'>;
 
 /** What lists work with. */
 export type ListDeps = Pick<ControllerDeps, 'volumes' | 'cachedVolumes'>;

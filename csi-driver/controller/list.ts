@@ -66,18 +66,18 @@ function entryOf(volume: ReplicatedVolume) {
 /** Tokens tell after which name to go on; the prefix tells ours from others. */
 const TOKEN_PREFIX = 'after:';
 
-/** @throws CsiError ABORTED for a token that is none of ours, INVALID_ARGUMENT for a negative number of entries */
-function page(
-  volumes: readonly ReplicatedVolume[],
+/** A part of the objects by name, after the token. @throws CsiError ABORTED for a token that is none of ours, INVALID_ARGUMENT for a negative number of entries */
+export function page<T extends { readonly metadata: { readonly name: string } }>(
+  objects: readonly T[],
   { maxEntries, startingToken }: { readonly maxEntries: number; readonly startingToken: string },
-): { readonly entries: readonly ReplicatedVolume[]; readonly nextToken: string } {
+): { readonly entries: readonly T[]; readonly nextToken: string } {
   if (maxEntries < 0) throw invalid('max_entries', maxEntries, 'a number from 0, which stands for all');
   if (startingToken !== '' && !startingToken.startsWith(TOKEN_PREFIX)) {
     const message = `starting_token is "${startingToken}": expected the next_token of an earlier call`;
     throw new CsiError('ABORTED', 'HF401', message, 'starting_token');
   }
   const after = startingToken.slice(TOKEN_PREFIX.length);
-  const rest = volumes
+  const rest = objects
     .filter(({ metadata }) => metadata.name > after)
     .toSorted((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
   const entries = maxEntries === 0 ? rest : rest.slice(0, maxEntries);

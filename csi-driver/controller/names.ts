@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import { isVolumeName } from '../validation.ts';
+import { isVolumeName, MAX_VOLUME_NAME_LENGTH } from '../validation.ts';
 
-/** A name that can be used as it is stays below this, so that the names made from it (replicas, connections) have room. */
-const MAX_PLAIN_LENGTH = 90;
-const MAX_STEM_LENGTH = 72;
+const HASH_DIGITS = 12;
+/** The rest of a name is `-h` and the hash. */
+const MAX_STEM_LENGTH = MAX_VOLUME_NAME_LENGTH - '-h'.length - HASH_DIGITS;
 
 /**
  * The ReplicatedVolume's name for a name from CreateVolume, which may be up to 128 bytes of any text. A name that
@@ -11,13 +11,13 @@ const MAX_STEM_LENGTH = 72;
  * so that different names never become the same volume.
  */
 export function volumeNameFor(csiName: string): string {
-  if (csiName.length <= MAX_PLAIN_LENGTH && isVolumeName(csiName) && !hashed.test(csiName)) return csiName;
+  if (isVolumeName(csiName) && !hashed.test(csiName)) return csiName;
   const stem = csiName
     .toLowerCase()
     .replaceAll(/[^a-z0-9]+/g, '-')
     .slice(0, MAX_STEM_LENGTH)
     .replaceAll(/^-+|-+$/g, '');
-  const hash = createHash('sha256').update(csiName).digest('hex').slice(0, 12);
+  const hash = createHash('sha256').update(csiName).digest('hex').slice(0, HASH_DIGITS);
   return `${stem === '' ? 'volume' : stem}-h${hash}`;
 }
 

@@ -18,6 +18,8 @@ export interface Parameter {
   /** What would be right, as it follows "expected". */
   readonly expected: string;
   readonly example: string;
+  /** A VolumeAttributesClass may have it, too: it can be changed while the volume is used. */
+  readonly mutable?: true;
   /** Markdown, for the reference. */
   readonly description: string;
 }
@@ -62,6 +64,7 @@ export const parameterTable = [
   {
     name: 'replicas',
     field: 'replicas',
+    mutable: true,
     pattern: '[1-8]',
     expected: 'a number from 1 to 8',
     example: '3',
@@ -79,6 +82,7 @@ export const parameterTable = [
   {
     name: 'legTimeout',
     field: 'healing.legTimeout',
+    mutable: true,
     pattern: DURATION,
     rule: `duration(value) > duration('0s') && duration(value) <= ${LONGEST}`,
     expected: 'a duration such as 3s, 1m30s or 250ms',
@@ -89,6 +93,7 @@ export const parameterTable = [
   {
     name: 'replicaTimeout',
     field: 'healing.replicaTimeout',
+    mutable: true,
     pattern: DURATION,
     rule: `duration(value) > duration('0s') && duration(value) <= ${LONGEST}`,
     expected: 'a duration such as 10m or 1h30m',
@@ -98,6 +103,7 @@ export const parameterTable = [
   {
     name: 'onControlPlaneLoss',
     field: 'healing.onControlPlaneLoss',
+    mutable: true,
     pattern: `Wait|Continue after ${DURATION}`,
     rule: `value == 'Wait' || duration(value.substring(15)) <= ${LONGEST}`,
     expected: '"Wait" or, for example, "Continue after 30s"',
@@ -109,6 +115,7 @@ export const parameterTable = [
   {
     name: 'onSlowLeg',
     field: 'healing.onSlowLeg',
+    mutable: true,
     pattern: `Report|Drop after ${DURATION}`,
     rule: `value == 'Report' || duration(value.substring(11)) <= ${LONGEST}`,
     expected: '"Report" or, for example, "Drop after 30s"',

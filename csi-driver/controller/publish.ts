@@ -1,6 +1,5 @@
 import { clientLeaseName, connectionName, type ReplicatedVolume, type VolumeConnection } from '../../lib/api/index.ts';
 import { MAX_VOLUMES_ANNOTATION } from '../../lib/api/names.ts';
-import { KubeError } from '../../lib/kube/client.ts';
 import type {
   ControllerPublishVolumeRequest,
   ControllerPublishVolumeResponse,
@@ -10,15 +9,13 @@ import type {
 import { CsiError, invalid } from '../grpc/errors.ts';
 import type { CallContext } from '../grpc/handlers.ts';
 import { isVolumeName, required, volumeUse } from '../validation.ts';
+import { changeSpec, refuseDeleted } from './change.ts';
 import { notReady, noVolume, type PublishDeps } from './deps.ts';
 import { comparableLabels, wantsClient, type Segments } from './topology.ts';
 
 /** Keys of the publish context, which the CO carries to the node. */
 export const DEVICE_PATH_KEY = 'devicePath';
 export const EPOCH_KEY = 'epoch';
-
-/** Other writers of the object (the operator, `kubectl edit`) make a change of ours conflict a few times at most. */
-const WRITE_ATTEMPTS = 5;
 
 /**
  * Asks for the volume to be attached to a node, and waits until the client agent there has its device under the epoch
@@ -107,10 +104,8 @@ function refuseTooMany({ cachedVolumes }: PublishDeps, id: string, node: string,
 
 /** The new value of `attachTo`, or undefined when it is right already. */
 function attachTo(volume: ReplicatedVolume, node: string): string | undefined {
-  const { name, deletionTimestamp } = volume.metadata;
-  if (deletionTimestamp !== undefined) {
-    throw new CsiError('FAILED_PRECONDITION', 'HF407', `volume ${name} is being deleted`, 'volume_id');
-  }
+  const { name } = volume.metadata;
+  refuseDeleted(volume);
   const current = volume.spec.attachTo;
   if (current === node) return undefined;
   if (current) {
@@ -131,27 +126,14 @@ async function setAttachTo(
   decide: (volume: ReplicatedVolume) => string | undefined,
   client?: Segments,
 ): Promise<ReplicatedVolume> {
-  const { name, uid } = found.metadata;
-  let volume: ReplicatedVolume | undefined = found;
-  for (let attempt = 1; attempt <= WRITE_ATTEMPTS; attempt++) {
-    if (volume === undefined || volume.metadata.uid !== uid) throw noVolume(name);
+  return await changeSpec(deps.volumes, found, (volume) => {
     const value = decide(volume);
-    if (value === undefined) return volume;
-    const { resourceVersion } = volume.metadata;
+    if (value === undefined) return undefined;
     // A merge patch keeps the keys that it doesn't name.
     const forgotten = Object.fromEntries(Object.keys(volume.spec.clientLabels ?? {}).map((key) => [key, null]));
     const clientLabels = client && { ...forgotten, ...client };
-    try {
-      return await deps.volumes.patch(name, {
-        metadata: { resourceVersion },
-        spec: { attachTo: value, ...(clientLabels && { clientLabels }) },
-      });
-    } catch (error) {
-      if (!(error instanceof KubeError) || !error.isConflict) throw error;
-      volume = await deps.volumes.get(name);
-    }
-  }
-  throw new CsiError('ABORTED', 'HF409', `volume ${name} changed ${WRITE_ATTEMPTS} times while we wrote; try again`);
+    return { attachTo: value, ...(clientLabels && { clientLabels }) };
+  });
 }
 
 /** The publish context once the client agent has the device under the granted epoch. */

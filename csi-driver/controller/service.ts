@@ -11,9 +11,12 @@ import { isVolumeName, required, volumeUses } from '../validation.ts';
 import { createVolume } from './create.ts';
 import { deleteVolume } from './delete.ts';
 import { noVolume, type ControllerDeps } from './deps.ts';
+import { controllerExpand } from './expand.ts';
+import { controllerModify } from './modify.ts';
 import { volumeNameFor } from './names.ts';
 import { getVolume, getVolumeHealth, listVolumeHealth, listVolumes } from './list.ts';
 import { getCapacity } from './room.ts';
+import { createSnapshot, deleteSnapshot, getSnapshot, listSnapshots, snapshotKey } from './snapshot.ts';
 import { controllerPublish, controllerUnpublish } from './publish.ts';
 
 const capabilities = [
@@ -24,6 +27,12 @@ const capabilities = [
   Rpc.LIST_VOLUMES_PUBLISHED_NODES,
   Rpc.GET_VOLUME,
   Rpc.GET_CAPACITY,
+  Rpc.CREATE_DELETE_SNAPSHOT,
+  Rpc.LIST_SNAPSHOTS,
+  Rpc.GET_SNAPSHOT,
+  Rpc.CLONE_VOLUME,
+  Rpc.EXPAND_VOLUME,
+  Rpc.MODIFY_VOLUME,
   Rpc.GET_VOLUME_HEALTH,
   Rpc.LIST_VOLUME_HEALTH,
 ];
@@ -35,10 +44,16 @@ export function controllerService(deps: ControllerDeps, locks: VolumeLocks = new
     deleteVolume: (request, context) => deleteVolume(deps, request, context),
     controllerPublishVolume: (request, context) => controllerPublish(deps, request, context),
     controllerUnpublishVolume: (request, context) => controllerUnpublish(deps, request, context),
+    controllerExpandVolume: (request, context) => controllerExpand(deps, request, context),
+    controllerModifyVolume: (request) => controllerModify(deps, request),
     listVolumes: async (request) => listVolumes(deps, request),
     controllerListVolumeHealth: async (request) => listVolumeHealth(deps, request),
     controllerGetVolume: (request) => getVolume(deps, request),
     controllerGetVolumeHealth: (request) => getVolumeHealth(deps, request),
+    createSnapshot: (request, context) => createSnapshot(deps, request, context),
+    deleteSnapshot: (request, context) => deleteSnapshot(deps, request, context),
+    listSnapshots: (request) => listSnapshots(deps, request),
+    getSnapshot: (request) => getSnapshot(deps, request),
     getCapacity: async (request) => getCapacity(deps, request),
     validateVolumeCapabilities: (request) => validateCapabilities(deps, request),
     controllerGetCapabilities: async () =>
@@ -55,15 +70,19 @@ export function controllerService(deps: ControllerDeps, locks: VolumeLocks = new
       'controllerGetVolume',
       'controllerGetVolumeHealth',
       'getCapacity',
+      'listSnapshots',
+      'getSnapshot',
       'validateVolumeCapabilities',
       'controllerGetCapabilities',
     ],
   });
 }
 
-/** CreateVolume carries a name, everything else an id; both stand for the same ReplicatedVolume. */
+/** CreateVolume carries a name, everything else an id; both stand for the same ReplicatedVolume. Snapshots are locked by themselves. */
 function subject(request: object): string {
-  const { volumeId, name } = request as { readonly volumeId?: string; readonly name?: string };
+  const { volumeId, name, snapshotId } = request as Readonly<Record<string, string | undefined>>;
+  if (snapshotId) return snapshotKey(snapshotId);
+  if ('sourceVolumeId' in request) return name ? snapshotKey(volumeNameFor(name)) : '';
   if (volumeId) return volumeId;
   return name ? volumeNameFor(name) : '';
 }

@@ -17,6 +17,13 @@ export function volumeMessage({ metadata, spec }: ReplicatedVolume) {
   return {
     volumeId: metadata.name,
     capacityBytes: BigInt(spec.capacityBytes),
+    contentSource: contentSource(spec.source),
     accessibleTopology: segments.map((each) => ({ segments: { ...each } })),
   } satisfies Partial<Volume>;
+}
+
+function contentSource(source: ReplicatedVolume['spec']['source']): Volume['contentSource'] {
+  if (source?.snapshot !== undefined) return { type: { $case: 'snapshot', value: { snapshotId: source.snapshot } } };
+  if (source?.volume !== undefined) return { type: { $case: 'volume', value: { volumeId: source.volume } } };
+  return undefined;
 }

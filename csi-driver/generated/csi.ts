@@ -1206,6 +1206,124 @@ export interface NodeExpandVolumeResponse {
   capacityBytes: bigint;
 }
 
+export interface GroupControllerGetCapabilitiesRequest {
+}
+
+export interface GroupControllerGetCapabilitiesResponse {
+  capabilities: GroupControllerServiceCapability[];
+}
+
+export interface GroupControllerServiceCapability {
+  type: { $case: "rpc"; value: GroupControllerServiceCapability_RPC } | undefined;
+}
+
+export interface GroupControllerServiceCapability_RPC {
+  type: GroupControllerServiceCapability_RPC_Type;
+}
+
+export const GroupControllerServiceCapability_RPC_Type = {
+  UNKNOWN: 0,
+  CREATE_DELETE_GET_VOLUME_GROUP_SNAPSHOT: 1,
+} as const;
+
+export type GroupControllerServiceCapability_RPC_Type =
+  typeof GroupControllerServiceCapability_RPC_Type[keyof typeof GroupControllerServiceCapability_RPC_Type];
+
+export namespace GroupControllerServiceCapability_RPC_Type {
+  export type UNKNOWN = typeof GroupControllerServiceCapability_RPC_Type.UNKNOWN;
+  export type CREATE_DELETE_GET_VOLUME_GROUP_SNAPSHOT =
+    typeof GroupControllerServiceCapability_RPC_Type.CREATE_DELETE_GET_VOLUME_GROUP_SNAPSHOT;
+}
+
+export function groupControllerServiceCapability_RPC_TypeFromJSON(
+  object: any,
+): GroupControllerServiceCapability_RPC_Type {
+  switch (object) {
+    case 0:
+    case "UNKNOWN":
+      return GroupControllerServiceCapability_RPC_Type.UNKNOWN;
+    case 1:
+    case "CREATE_DELETE_GET_VOLUME_GROUP_SNAPSHOT":
+      return GroupControllerServiceCapability_RPC_Type.CREATE_DELETE_GET_VOLUME_GROUP_SNAPSHOT;
+    default:
+      throw new globalThis.Error(
+        "Unrecognized enum value " + object + " for enum GroupControllerServiceCapability_RPC_Type",
+      );
+  }
+}
+
+export function groupControllerServiceCapability_RPC_TypeToJSON(
+  object: GroupControllerServiceCapability_RPC_Type,
+): string {
+  switch (object) {
+    case GroupControllerServiceCapability_RPC_Type.UNKNOWN:
+      return "UNKNOWN";
+    case GroupControllerServiceCapability_RPC_Type.CREATE_DELETE_GET_VOLUME_GROUP_SNAPSHOT:
+      return "CREATE_DELETE_GET_VOLUME_GROUP_SNAPSHOT";
+    default:
+      throw new globalThis.Error(
+        "Unrecognized enum value " + object + " for enum GroupControllerServiceCapability_RPC_Type",
+      );
+  }
+}
+
+export interface CreateVolumeGroupSnapshotRequest {
+  name: string;
+  sourceVolumeIds: string[];
+  secrets: { [key: string]: string };
+  parameters: { [key: string]: string };
+}
+
+export interface CreateVolumeGroupSnapshotRequest_SecretsEntry {
+  key: string;
+  value: string;
+}
+
+export interface CreateVolumeGroupSnapshotRequest_ParametersEntry {
+  key: string;
+  value: string;
+}
+
+export interface CreateVolumeGroupSnapshotResponse {
+  groupSnapshot: VolumeGroupSnapshot | undefined;
+}
+
+export interface VolumeGroupSnapshot {
+  groupSnapshotId: string;
+  snapshots: Snapshot[];
+  creationTime: Timestamp | undefined;
+  readyToUse: boolean;
+}
+
+export interface DeleteVolumeGroupSnapshotRequest {
+  groupSnapshotId: string;
+  snapshotIds: string[];
+  secrets: { [key: string]: string };
+}
+
+export interface DeleteVolumeGroupSnapshotRequest_SecretsEntry {
+  key: string;
+  value: string;
+}
+
+export interface DeleteVolumeGroupSnapshotResponse {
+}
+
+export interface GetVolumeGroupSnapshotRequest {
+  groupSnapshotId: string;
+  snapshotIds: string[];
+  secrets: { [key: string]: string };
+}
+
+export interface GetVolumeGroupSnapshotRequest_SecretsEntry {
+  key: string;
+  value: string;
+}
+
+export interface GetVolumeGroupSnapshotResponse {
+  groupSnapshot: VolumeGroupSnapshot | undefined;
+}
+
 function createBaseGetPluginInfoRequest(): GetPluginInfoRequest {
   return {};
 }
@@ -14118,6 +14236,1479 @@ export const NodeExpandVolumeResponse: MessageFns<NodeExpandVolumeResponse> = {
   },
 };
 
+function createBaseGroupControllerGetCapabilitiesRequest(): GroupControllerGetCapabilitiesRequest {
+  return {};
+}
+
+export const GroupControllerGetCapabilitiesRequest: MessageFns<GroupControllerGetCapabilitiesRequest> = {
+  encode(_: GroupControllerGetCapabilitiesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GroupControllerGetCapabilitiesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGroupControllerGetCapabilitiesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): GroupControllerGetCapabilitiesRequest {
+    return {};
+  },
+
+  toJSON(_: GroupControllerGetCapabilitiesRequest): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GroupControllerGetCapabilitiesRequest>, I>>(
+    base?: I,
+  ): GroupControllerGetCapabilitiesRequest {
+    return GroupControllerGetCapabilitiesRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GroupControllerGetCapabilitiesRequest>, I>>(
+    _: I,
+  ): GroupControllerGetCapabilitiesRequest {
+    const message = createBaseGroupControllerGetCapabilitiesRequest();
+    return message;
+  },
+};
+
+function createBaseGroupControllerGetCapabilitiesResponse(): GroupControllerGetCapabilitiesResponse {
+  return { capabilities: [] };
+}
+
+export const GroupControllerGetCapabilitiesResponse: MessageFns<GroupControllerGetCapabilitiesResponse> = {
+  encode(message: GroupControllerGetCapabilitiesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.capabilities) {
+      GroupControllerServiceCapability.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GroupControllerGetCapabilitiesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGroupControllerGetCapabilitiesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.capabilities.push(GroupControllerServiceCapability.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GroupControllerGetCapabilitiesResponse {
+    return {
+      capabilities: globalThis.Array.isArray(object?.capabilities)
+        ? object.capabilities.map((e: any) => GroupControllerServiceCapability.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: GroupControllerGetCapabilitiesResponse): unknown {
+    const obj: any = {};
+    if (message.capabilities?.length) {
+      obj.capabilities = message.capabilities.map((e) => GroupControllerServiceCapability.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GroupControllerGetCapabilitiesResponse>, I>>(
+    base?: I,
+  ): GroupControllerGetCapabilitiesResponse {
+    return GroupControllerGetCapabilitiesResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GroupControllerGetCapabilitiesResponse>, I>>(
+    object: I,
+  ): GroupControllerGetCapabilitiesResponse {
+    const message = createBaseGroupControllerGetCapabilitiesResponse();
+    message.capabilities = object.capabilities?.map((e) => GroupControllerServiceCapability.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseGroupControllerServiceCapability(): GroupControllerServiceCapability {
+  return { type: undefined };
+}
+
+export const GroupControllerServiceCapability: MessageFns<GroupControllerServiceCapability> = {
+  encode(message: GroupControllerServiceCapability, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.type?.$case) {
+      case "rpc":
+        GroupControllerServiceCapability_RPC.encode(message.type.value, writer.uint32(10).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GroupControllerServiceCapability {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGroupControllerServiceCapability();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.type = {
+              $case: "rpc",
+              value: GroupControllerServiceCapability_RPC.decode(reader, reader.uint32()),
+            };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GroupControllerServiceCapability {
+    return {
+      type: isSet(object.rpc)
+        ? { $case: "rpc", value: GroupControllerServiceCapability_RPC.fromJSON(object.rpc) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: GroupControllerServiceCapability): unknown {
+    const obj: any = {};
+    if (message.type?.$case === "rpc") {
+      obj.rpc = GroupControllerServiceCapability_RPC.toJSON(message.type.value);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GroupControllerServiceCapability>, I>>(
+    base?: I,
+  ): GroupControllerServiceCapability {
+    return GroupControllerServiceCapability.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GroupControllerServiceCapability>, I>>(
+    object: I,
+  ): GroupControllerServiceCapability {
+    const message = createBaseGroupControllerServiceCapability();
+    switch (object.type?.$case) {
+      case "rpc": {
+        if (object.type?.value !== undefined && object.type?.value !== null) {
+          message.type = { $case: "rpc", value: GroupControllerServiceCapability_RPC.fromPartial(object.type.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseGroupControllerServiceCapability_RPC(): GroupControllerServiceCapability_RPC {
+  return { type: 0 };
+}
+
+export const GroupControllerServiceCapability_RPC: MessageFns<GroupControllerServiceCapability_RPC> = {
+  encode(message: GroupControllerServiceCapability_RPC, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.type !== 0) {
+      writer.uint32(8).int32(message.type);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GroupControllerServiceCapability_RPC {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGroupControllerServiceCapability_RPC();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.type = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GroupControllerServiceCapability_RPC {
+    return { type: isSet(object.type) ? groupControllerServiceCapability_RPC_TypeFromJSON(object.type) : 0 };
+  },
+
+  toJSON(message: GroupControllerServiceCapability_RPC): unknown {
+    const obj: any = {};
+    if (message.type !== 0) {
+      obj.type = groupControllerServiceCapability_RPC_TypeToJSON(message.type);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GroupControllerServiceCapability_RPC>, I>>(
+    base?: I,
+  ): GroupControllerServiceCapability_RPC {
+    return GroupControllerServiceCapability_RPC.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GroupControllerServiceCapability_RPC>, I>>(
+    object: I,
+  ): GroupControllerServiceCapability_RPC {
+    const message = createBaseGroupControllerServiceCapability_RPC();
+    message.type = object.type ?? 0;
+    return message;
+  },
+};
+
+function createBaseCreateVolumeGroupSnapshotRequest(): CreateVolumeGroupSnapshotRequest {
+  return { name: "", sourceVolumeIds: [], secrets: {}, parameters: {} };
+}
+
+export const CreateVolumeGroupSnapshotRequest: MessageFns<CreateVolumeGroupSnapshotRequest> = {
+  encode(message: CreateVolumeGroupSnapshotRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    for (const v of message.sourceVolumeIds) {
+      writer.uint32(18).string(v!);
+    }
+    globalThis.Object.entries(message.secrets).forEach(([key, value]: [string, string]) => {
+      CreateVolumeGroupSnapshotRequest_SecretsEntry.encode({ key: key as any, value }, writer.uint32(26).fork()).join();
+    });
+    globalThis.Object.entries(message.parameters).forEach(([key, value]: [string, string]) => {
+      CreateVolumeGroupSnapshotRequest_ParametersEntry.encode({ key: key as any, value }, writer.uint32(34).fork())
+        .join();
+    });
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CreateVolumeGroupSnapshotRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCreateVolumeGroupSnapshotRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.sourceVolumeIds.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            const entry3 = CreateVolumeGroupSnapshotRequest_SecretsEntry.decode(reader, reader.uint32());
+            if (entry3.value !== undefined) {
+              message.secrets[entry3.key] = entry3.value;
+            }
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            const entry4 = CreateVolumeGroupSnapshotRequest_ParametersEntry.decode(reader, reader.uint32());
+            if (entry4.value !== undefined) {
+              message.parameters[entry4.key] = entry4.value;
+            }
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CreateVolumeGroupSnapshotRequest {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      sourceVolumeIds: globalThis.Array.isArray(object?.sourceVolumeIds)
+        ? object.sourceVolumeIds.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.source_volume_ids)
+        ? object.source_volume_ids.map((e: any) => globalThis.String(e))
+        : [],
+      secrets: isObject(object.secrets)
+        ? (globalThis.Object.entries(object.secrets) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+      parameters: isObject(object.parameters)
+        ? (globalThis.Object.entries(object.parameters) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+    };
+  },
+
+  toJSON(message: CreateVolumeGroupSnapshotRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.sourceVolumeIds?.length) {
+      obj.sourceVolumeIds = message.sourceVolumeIds;
+    }
+    if (message.secrets) {
+      const entries = globalThis.Object.entries(message.secrets) as [string, string][];
+      if (entries.length > 0) {
+        obj.secrets = {};
+        entries.forEach(([k, v]) => {
+          obj.secrets[k] = v;
+        });
+      }
+    }
+    if (message.parameters) {
+      const entries = globalThis.Object.entries(message.parameters) as [string, string][];
+      if (entries.length > 0) {
+        obj.parameters = {};
+        entries.forEach(([k, v]) => {
+          obj.parameters[k] = v;
+        });
+      }
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CreateVolumeGroupSnapshotRequest>, I>>(
+    base?: I,
+  ): CreateVolumeGroupSnapshotRequest {
+    return CreateVolumeGroupSnapshotRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CreateVolumeGroupSnapshotRequest>, I>>(
+    object: I,
+  ): CreateVolumeGroupSnapshotRequest {
+    const message = createBaseCreateVolumeGroupSnapshotRequest();
+    message.name = object.name ?? "";
+    message.sourceVolumeIds = object.sourceVolumeIds?.map((e) => e) || [];
+    message.secrets = (globalThis.Object.entries(object.secrets ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.parameters = (globalThis.Object.entries(object.parameters ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseCreateVolumeGroupSnapshotRequest_SecretsEntry(): CreateVolumeGroupSnapshotRequest_SecretsEntry {
+  return { key: "", value: "" };
+}
+
+export const CreateVolumeGroupSnapshotRequest_SecretsEntry: MessageFns<CreateVolumeGroupSnapshotRequest_SecretsEntry> =
+  {
+    encode(
+      message: CreateVolumeGroupSnapshotRequest_SecretsEntry,
+      writer: BinaryWriter = new BinaryWriter(),
+    ): BinaryWriter {
+      if (message.key !== "") {
+        writer.uint32(10).string(message.key);
+      }
+      if (message.value !== "") {
+        writer.uint32(18).string(message.value);
+      }
+      return writer;
+    },
+
+    decode(input: BinaryReader | Uint8Array, length?: number): CreateVolumeGroupSnapshotRequest_SecretsEntry {
+      const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+      const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+      if (previousRecursionDepth >= 100) {
+        throw new globalThis.Error("protobuf decode recursion limit exceeded");
+      }
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+      try {
+        const end = length === undefined ? reader.len : reader.pos + length;
+        const message = createBaseCreateVolumeGroupSnapshotRequest_SecretsEntry();
+        while (reader.pos < end) {
+          const tag = reader.uint32();
+          switch (tag >>> 3) {
+            case 1: {
+              if (tag !== 10) {
+                break;
+              }
+
+              message.key = reader.string();
+              continue;
+            }
+            case 2: {
+              if (tag !== 18) {
+                break;
+              }
+
+              message.value = reader.string();
+              continue;
+            }
+          }
+          if ((tag & 7) === 4 || tag === 0) {
+            break;
+          }
+          reader.skip(tag & 7);
+        }
+        return message;
+      } finally {
+        (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      }
+    },
+
+    fromJSON(object: any): CreateVolumeGroupSnapshotRequest_SecretsEntry {
+      return {
+        key: isSet(object.key) ? globalThis.String(object.key) : "",
+        value: isSet(object.value) ? globalThis.String(object.value) : "",
+      };
+    },
+
+    toJSON(message: CreateVolumeGroupSnapshotRequest_SecretsEntry): unknown {
+      const obj: any = {};
+      if (message.key !== "") {
+        obj.key = message.key;
+      }
+      if (message.value !== "") {
+        obj.value = message.value;
+      }
+      return obj;
+    },
+
+    create<I extends Exact<DeepPartial<CreateVolumeGroupSnapshotRequest_SecretsEntry>, I>>(
+      base?: I,
+    ): CreateVolumeGroupSnapshotRequest_SecretsEntry {
+      return CreateVolumeGroupSnapshotRequest_SecretsEntry.fromPartial(base ?? ({} as any));
+    },
+    fromPartial<I extends Exact<DeepPartial<CreateVolumeGroupSnapshotRequest_SecretsEntry>, I>>(
+      object: I,
+    ): CreateVolumeGroupSnapshotRequest_SecretsEntry {
+      const message = createBaseCreateVolumeGroupSnapshotRequest_SecretsEntry();
+      message.key = object.key ?? "";
+      message.value = object.value ?? "";
+      return message;
+    },
+  };
+
+function createBaseCreateVolumeGroupSnapshotRequest_ParametersEntry(): CreateVolumeGroupSnapshotRequest_ParametersEntry {
+  return { key: "", value: "" };
+}
+
+export const CreateVolumeGroupSnapshotRequest_ParametersEntry: MessageFns<
+  CreateVolumeGroupSnapshotRequest_ParametersEntry
+> = {
+  encode(
+    message: CreateVolumeGroupSnapshotRequest_ParametersEntry,
+    writer: BinaryWriter = new BinaryWriter(),
+  ): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CreateVolumeGroupSnapshotRequest_ParametersEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCreateVolumeGroupSnapshotRequest_ParametersEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CreateVolumeGroupSnapshotRequest_ParametersEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: CreateVolumeGroupSnapshotRequest_ParametersEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CreateVolumeGroupSnapshotRequest_ParametersEntry>, I>>(
+    base?: I,
+  ): CreateVolumeGroupSnapshotRequest_ParametersEntry {
+    return CreateVolumeGroupSnapshotRequest_ParametersEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CreateVolumeGroupSnapshotRequest_ParametersEntry>, I>>(
+    object: I,
+  ): CreateVolumeGroupSnapshotRequest_ParametersEntry {
+    const message = createBaseCreateVolumeGroupSnapshotRequest_ParametersEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseCreateVolumeGroupSnapshotResponse(): CreateVolumeGroupSnapshotResponse {
+  return { groupSnapshot: undefined };
+}
+
+export const CreateVolumeGroupSnapshotResponse: MessageFns<CreateVolumeGroupSnapshotResponse> = {
+  encode(message: CreateVolumeGroupSnapshotResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.groupSnapshot !== undefined) {
+      VolumeGroupSnapshot.encode(message.groupSnapshot, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CreateVolumeGroupSnapshotResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCreateVolumeGroupSnapshotResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.groupSnapshot = VolumeGroupSnapshot.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CreateVolumeGroupSnapshotResponse {
+    return {
+      groupSnapshot: isSet(object.groupSnapshot)
+        ? VolumeGroupSnapshot.fromJSON(object.groupSnapshot)
+        : isSet(object.group_snapshot)
+        ? VolumeGroupSnapshot.fromJSON(object.group_snapshot)
+        : undefined,
+    };
+  },
+
+  toJSON(message: CreateVolumeGroupSnapshotResponse): unknown {
+    const obj: any = {};
+    if (message.groupSnapshot !== undefined) {
+      obj.groupSnapshot = VolumeGroupSnapshot.toJSON(message.groupSnapshot);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CreateVolumeGroupSnapshotResponse>, I>>(
+    base?: I,
+  ): CreateVolumeGroupSnapshotResponse {
+    return CreateVolumeGroupSnapshotResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CreateVolumeGroupSnapshotResponse>, I>>(
+    object: I,
+  ): CreateVolumeGroupSnapshotResponse {
+    const message = createBaseCreateVolumeGroupSnapshotResponse();
+    message.groupSnapshot = (object.groupSnapshot !== undefined && object.groupSnapshot !== null)
+      ? VolumeGroupSnapshot.fromPartial(object.groupSnapshot)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseVolumeGroupSnapshot(): VolumeGroupSnapshot {
+  return { groupSnapshotId: "", snapshots: [], creationTime: undefined, readyToUse: false };
+}
+
+export const VolumeGroupSnapshot: MessageFns<VolumeGroupSnapshot> = {
+  encode(message: VolumeGroupSnapshot, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.groupSnapshotId !== "") {
+      writer.uint32(10).string(message.groupSnapshotId);
+    }
+    for (const v of message.snapshots) {
+      Snapshot.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.creationTime !== undefined) {
+      Timestamp.encode(message.creationTime, writer.uint32(26).fork()).join();
+    }
+    if (message.readyToUse !== false) {
+      writer.uint32(32).bool(message.readyToUse);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VolumeGroupSnapshot {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVolumeGroupSnapshot();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.groupSnapshotId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.snapshots.push(Snapshot.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.creationTime = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.readyToUse = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): VolumeGroupSnapshot {
+    return {
+      groupSnapshotId: isSet(object.groupSnapshotId)
+        ? globalThis.String(object.groupSnapshotId)
+        : isSet(object.group_snapshot_id)
+        ? globalThis.String(object.group_snapshot_id)
+        : "",
+      snapshots: globalThis.Array.isArray(object?.snapshots)
+        ? object.snapshots.map((e: any) => Snapshot.fromJSON(e))
+        : [],
+      creationTime: isSet(object.creationTime)
+        ? fromJsonTimestamp(object.creationTime)
+        : isSet(object.creation_time)
+        ? fromJsonTimestamp(object.creation_time)
+        : undefined,
+      readyToUse: isSet(object.readyToUse)
+        ? globalThis.Boolean(object.readyToUse)
+        : isSet(object.ready_to_use)
+        ? globalThis.Boolean(object.ready_to_use)
+        : false,
+    };
+  },
+
+  toJSON(message: VolumeGroupSnapshot): unknown {
+    const obj: any = {};
+    if (message.groupSnapshotId !== "") {
+      obj.groupSnapshotId = message.groupSnapshotId;
+    }
+    if (message.snapshots?.length) {
+      obj.snapshots = message.snapshots.map((e) => Snapshot.toJSON(e));
+    }
+    if (message.creationTime !== undefined) {
+      obj.creationTime = fromTimestamp(message.creationTime).toISOString();
+    }
+    if (message.readyToUse !== false) {
+      obj.readyToUse = message.readyToUse;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<VolumeGroupSnapshot>, I>>(base?: I): VolumeGroupSnapshot {
+    return VolumeGroupSnapshot.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<VolumeGroupSnapshot>, I>>(object: I): VolumeGroupSnapshot {
+    const message = createBaseVolumeGroupSnapshot();
+    message.groupSnapshotId = object.groupSnapshotId ?? "";
+    message.snapshots = object.snapshots?.map((e) => Snapshot.fromPartial(e)) || [];
+    message.creationTime = (object.creationTime !== undefined && object.creationTime !== null)
+      ? Timestamp.fromPartial(object.creationTime)
+      : undefined;
+    message.readyToUse = object.readyToUse ?? false;
+    return message;
+  },
+};
+
+function createBaseDeleteVolumeGroupSnapshotRequest(): DeleteVolumeGroupSnapshotRequest {
+  return { groupSnapshotId: "", snapshotIds: [], secrets: {} };
+}
+
+export const DeleteVolumeGroupSnapshotRequest: MessageFns<DeleteVolumeGroupSnapshotRequest> = {
+  encode(message: DeleteVolumeGroupSnapshotRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.groupSnapshotId !== "") {
+      writer.uint32(10).string(message.groupSnapshotId);
+    }
+    for (const v of message.snapshotIds) {
+      writer.uint32(18).string(v!);
+    }
+    globalThis.Object.entries(message.secrets).forEach(([key, value]: [string, string]) => {
+      DeleteVolumeGroupSnapshotRequest_SecretsEntry.encode({ key: key as any, value }, writer.uint32(26).fork()).join();
+    });
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteVolumeGroupSnapshotRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteVolumeGroupSnapshotRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.groupSnapshotId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.snapshotIds.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            const entry3 = DeleteVolumeGroupSnapshotRequest_SecretsEntry.decode(reader, reader.uint32());
+            if (entry3.value !== undefined) {
+              message.secrets[entry3.key] = entry3.value;
+            }
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DeleteVolumeGroupSnapshotRequest {
+    return {
+      groupSnapshotId: isSet(object.groupSnapshotId)
+        ? globalThis.String(object.groupSnapshotId)
+        : isSet(object.group_snapshot_id)
+        ? globalThis.String(object.group_snapshot_id)
+        : "",
+      snapshotIds: globalThis.Array.isArray(object?.snapshotIds)
+        ? object.snapshotIds.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.snapshot_ids)
+        ? object.snapshot_ids.map((e: any) => globalThis.String(e))
+        : [],
+      secrets: isObject(object.secrets)
+        ? (globalThis.Object.entries(object.secrets) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+    };
+  },
+
+  toJSON(message: DeleteVolumeGroupSnapshotRequest): unknown {
+    const obj: any = {};
+    if (message.groupSnapshotId !== "") {
+      obj.groupSnapshotId = message.groupSnapshotId;
+    }
+    if (message.snapshotIds?.length) {
+      obj.snapshotIds = message.snapshotIds;
+    }
+    if (message.secrets) {
+      const entries = globalThis.Object.entries(message.secrets) as [string, string][];
+      if (entries.length > 0) {
+        obj.secrets = {};
+        entries.forEach(([k, v]) => {
+          obj.secrets[k] = v;
+        });
+      }
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DeleteVolumeGroupSnapshotRequest>, I>>(
+    base?: I,
+  ): DeleteVolumeGroupSnapshotRequest {
+    return DeleteVolumeGroupSnapshotRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DeleteVolumeGroupSnapshotRequest>, I>>(
+    object: I,
+  ): DeleteVolumeGroupSnapshotRequest {
+    const message = createBaseDeleteVolumeGroupSnapshotRequest();
+    message.groupSnapshotId = object.groupSnapshotId ?? "";
+    message.snapshotIds = object.snapshotIds?.map((e) => e) || [];
+    message.secrets = (globalThis.Object.entries(object.secrets ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseDeleteVolumeGroupSnapshotRequest_SecretsEntry(): DeleteVolumeGroupSnapshotRequest_SecretsEntry {
+  return { key: "", value: "" };
+}
+
+export const DeleteVolumeGroupSnapshotRequest_SecretsEntry: MessageFns<DeleteVolumeGroupSnapshotRequest_SecretsEntry> =
+  {
+    encode(
+      message: DeleteVolumeGroupSnapshotRequest_SecretsEntry,
+      writer: BinaryWriter = new BinaryWriter(),
+    ): BinaryWriter {
+      if (message.key !== "") {
+        writer.uint32(10).string(message.key);
+      }
+      if (message.value !== "") {
+        writer.uint32(18).string(message.value);
+      }
+      return writer;
+    },
+
+    decode(input: BinaryReader | Uint8Array, length?: number): DeleteVolumeGroupSnapshotRequest_SecretsEntry {
+      const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+      const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+      if (previousRecursionDepth >= 100) {
+        throw new globalThis.Error("protobuf decode recursion limit exceeded");
+      }
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+      try {
+        const end = length === undefined ? reader.len : reader.pos + length;
+        const message = createBaseDeleteVolumeGroupSnapshotRequest_SecretsEntry();
+        while (reader.pos < end) {
+          const tag = reader.uint32();
+          switch (tag >>> 3) {
+            case 1: {
+              if (tag !== 10) {
+                break;
+              }
+
+              message.key = reader.string();
+              continue;
+            }
+            case 2: {
+              if (tag !== 18) {
+                break;
+              }
+
+              message.value = reader.string();
+              continue;
+            }
+          }
+          if ((tag & 7) === 4 || tag === 0) {
+            break;
+          }
+          reader.skip(tag & 7);
+        }
+        return message;
+      } finally {
+        (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      }
+    },
+
+    fromJSON(object: any): DeleteVolumeGroupSnapshotRequest_SecretsEntry {
+      return {
+        key: isSet(object.key) ? globalThis.String(object.key) : "",
+        value: isSet(object.value) ? globalThis.String(object.value) : "",
+      };
+    },
+
+    toJSON(message: DeleteVolumeGroupSnapshotRequest_SecretsEntry): unknown {
+      const obj: any = {};
+      if (message.key !== "") {
+        obj.key = message.key;
+      }
+      if (message.value !== "") {
+        obj.value = message.value;
+      }
+      return obj;
+    },
+
+    create<I extends Exact<DeepPartial<DeleteVolumeGroupSnapshotRequest_SecretsEntry>, I>>(
+      base?: I,
+    ): DeleteVolumeGroupSnapshotRequest_SecretsEntry {
+      return DeleteVolumeGroupSnapshotRequest_SecretsEntry.fromPartial(base ?? ({} as any));
+    },
+    fromPartial<I extends Exact<DeepPartial<DeleteVolumeGroupSnapshotRequest_SecretsEntry>, I>>(
+      object: I,
+    ): DeleteVolumeGroupSnapshotRequest_SecretsEntry {
+      const message = createBaseDeleteVolumeGroupSnapshotRequest_SecretsEntry();
+      message.key = object.key ?? "";
+      message.value = object.value ?? "";
+      return message;
+    },
+  };
+
+function createBaseDeleteVolumeGroupSnapshotResponse(): DeleteVolumeGroupSnapshotResponse {
+  return {};
+}
+
+export const DeleteVolumeGroupSnapshotResponse: MessageFns<DeleteVolumeGroupSnapshotResponse> = {
+  encode(_: DeleteVolumeGroupSnapshotResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteVolumeGroupSnapshotResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteVolumeGroupSnapshotResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): DeleteVolumeGroupSnapshotResponse {
+    return {};
+  },
+
+  toJSON(_: DeleteVolumeGroupSnapshotResponse): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DeleteVolumeGroupSnapshotResponse>, I>>(
+    base?: I,
+  ): DeleteVolumeGroupSnapshotResponse {
+    return DeleteVolumeGroupSnapshotResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DeleteVolumeGroupSnapshotResponse>, I>>(
+    _: I,
+  ): DeleteVolumeGroupSnapshotResponse {
+    const message = createBaseDeleteVolumeGroupSnapshotResponse();
+    return message;
+  },
+};
+
+function createBaseGetVolumeGroupSnapshotRequest(): GetVolumeGroupSnapshotRequest {
+  return { groupSnapshotId: "", snapshotIds: [], secrets: {} };
+}
+
+export const GetVolumeGroupSnapshotRequest: MessageFns<GetVolumeGroupSnapshotRequest> = {
+  encode(message: GetVolumeGroupSnapshotRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.groupSnapshotId !== "") {
+      writer.uint32(10).string(message.groupSnapshotId);
+    }
+    for (const v of message.snapshotIds) {
+      writer.uint32(18).string(v!);
+    }
+    globalThis.Object.entries(message.secrets).forEach(([key, value]: [string, string]) => {
+      GetVolumeGroupSnapshotRequest_SecretsEntry.encode({ key: key as any, value }, writer.uint32(26).fork()).join();
+    });
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetVolumeGroupSnapshotRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetVolumeGroupSnapshotRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.groupSnapshotId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.snapshotIds.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            const entry3 = GetVolumeGroupSnapshotRequest_SecretsEntry.decode(reader, reader.uint32());
+            if (entry3.value !== undefined) {
+              message.secrets[entry3.key] = entry3.value;
+            }
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetVolumeGroupSnapshotRequest {
+    return {
+      groupSnapshotId: isSet(object.groupSnapshotId)
+        ? globalThis.String(object.groupSnapshotId)
+        : isSet(object.group_snapshot_id)
+        ? globalThis.String(object.group_snapshot_id)
+        : "",
+      snapshotIds: globalThis.Array.isArray(object?.snapshotIds)
+        ? object.snapshotIds.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.snapshot_ids)
+        ? object.snapshot_ids.map((e: any) => globalThis.String(e))
+        : [],
+      secrets: isObject(object.secrets)
+        ? (globalThis.Object.entries(object.secrets) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+    };
+  },
+
+  toJSON(message: GetVolumeGroupSnapshotRequest): unknown {
+    const obj: any = {};
+    if (message.groupSnapshotId !== "") {
+      obj.groupSnapshotId = message.groupSnapshotId;
+    }
+    if (message.snapshotIds?.length) {
+      obj.snapshotIds = message.snapshotIds;
+    }
+    if (message.secrets) {
+      const entries = globalThis.Object.entries(message.secrets) as [string, string][];
+      if (entries.length > 0) {
+        obj.secrets = {};
+        entries.forEach(([k, v]) => {
+          obj.secrets[k] = v;
+        });
+      }
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetVolumeGroupSnapshotRequest>, I>>(base?: I): GetVolumeGroupSnapshotRequest {
+    return GetVolumeGroupSnapshotRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetVolumeGroupSnapshotRequest>, I>>(
+    object: I,
+  ): GetVolumeGroupSnapshotRequest {
+    const message = createBaseGetVolumeGroupSnapshotRequest();
+    message.groupSnapshotId = object.groupSnapshotId ?? "";
+    message.snapshotIds = object.snapshotIds?.map((e) => e) || [];
+    message.secrets = (globalThis.Object.entries(object.secrets ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseGetVolumeGroupSnapshotRequest_SecretsEntry(): GetVolumeGroupSnapshotRequest_SecretsEntry {
+  return { key: "", value: "" };
+}
+
+export const GetVolumeGroupSnapshotRequest_SecretsEntry: MessageFns<GetVolumeGroupSnapshotRequest_SecretsEntry> = {
+  encode(message: GetVolumeGroupSnapshotRequest_SecretsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetVolumeGroupSnapshotRequest_SecretsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetVolumeGroupSnapshotRequest_SecretsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetVolumeGroupSnapshotRequest_SecretsEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: GetVolumeGroupSnapshotRequest_SecretsEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetVolumeGroupSnapshotRequest_SecretsEntry>, I>>(
+    base?: I,
+  ): GetVolumeGroupSnapshotRequest_SecretsEntry {
+    return GetVolumeGroupSnapshotRequest_SecretsEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetVolumeGroupSnapshotRequest_SecretsEntry>, I>>(
+    object: I,
+  ): GetVolumeGroupSnapshotRequest_SecretsEntry {
+    const message = createBaseGetVolumeGroupSnapshotRequest_SecretsEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseGetVolumeGroupSnapshotResponse(): GetVolumeGroupSnapshotResponse {
+  return { groupSnapshot: undefined };
+}
+
+export const GetVolumeGroupSnapshotResponse: MessageFns<GetVolumeGroupSnapshotResponse> = {
+  encode(message: GetVolumeGroupSnapshotResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.groupSnapshot !== undefined) {
+      VolumeGroupSnapshot.encode(message.groupSnapshot, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetVolumeGroupSnapshotResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetVolumeGroupSnapshotResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.groupSnapshot = VolumeGroupSnapshot.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetVolumeGroupSnapshotResponse {
+    return {
+      groupSnapshot: isSet(object.groupSnapshot)
+        ? VolumeGroupSnapshot.fromJSON(object.groupSnapshot)
+        : isSet(object.group_snapshot)
+        ? VolumeGroupSnapshot.fromJSON(object.group_snapshot)
+        : undefined,
+    };
+  },
+
+  toJSON(message: GetVolumeGroupSnapshotResponse): unknown {
+    const obj: any = {};
+    if (message.groupSnapshot !== undefined) {
+      obj.groupSnapshot = VolumeGroupSnapshot.toJSON(message.groupSnapshot);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetVolumeGroupSnapshotResponse>, I>>(base?: I): GetVolumeGroupSnapshotResponse {
+    return GetVolumeGroupSnapshotResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetVolumeGroupSnapshotResponse>, I>>(
+    object: I,
+  ): GetVolumeGroupSnapshotResponse {
+    const message = createBaseGetVolumeGroupSnapshotResponse();
+    message.groupSnapshot = (object.groupSnapshot !== undefined && object.groupSnapshot !== null)
+      ? VolumeGroupSnapshot.fromPartial(object.groupSnapshot)
+      : undefined;
+    return message;
+  },
+};
+
 export type IdentityService = typeof IdentityService;
 export const IdentityService = {
   getPluginInfo: {
@@ -14688,6 +16279,143 @@ export interface ControllerClient extends Client {
 export const ControllerClient = makeGenericClientConstructor(ControllerService, "csi.v1.Controller") as unknown as {
   new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): ControllerClient;
   service: typeof ControllerService;
+  serviceName: string;
+};
+
+export type GroupControllerService = typeof GroupControllerService;
+export const GroupControllerService = {
+  groupControllerGetCapabilities: {
+    path: "/csi.v1.GroupController/GroupControllerGetCapabilities" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GroupControllerGetCapabilitiesRequest): Buffer =>
+      Buffer.from(GroupControllerGetCapabilitiesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GroupControllerGetCapabilitiesRequest =>
+      GroupControllerGetCapabilitiesRequest.decode(value),
+    responseSerialize: (value: GroupControllerGetCapabilitiesResponse): Buffer =>
+      Buffer.from(GroupControllerGetCapabilitiesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GroupControllerGetCapabilitiesResponse =>
+      GroupControllerGetCapabilitiesResponse.decode(value),
+  },
+  createVolumeGroupSnapshot: {
+    path: "/csi.v1.GroupController/CreateVolumeGroupSnapshot" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CreateVolumeGroupSnapshotRequest): Buffer =>
+      Buffer.from(CreateVolumeGroupSnapshotRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CreateVolumeGroupSnapshotRequest =>
+      CreateVolumeGroupSnapshotRequest.decode(value),
+    responseSerialize: (value: CreateVolumeGroupSnapshotResponse): Buffer =>
+      Buffer.from(CreateVolumeGroupSnapshotResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CreateVolumeGroupSnapshotResponse =>
+      CreateVolumeGroupSnapshotResponse.decode(value),
+  },
+  deleteVolumeGroupSnapshot: {
+    path: "/csi.v1.GroupController/DeleteVolumeGroupSnapshot" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DeleteVolumeGroupSnapshotRequest): Buffer =>
+      Buffer.from(DeleteVolumeGroupSnapshotRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DeleteVolumeGroupSnapshotRequest =>
+      DeleteVolumeGroupSnapshotRequest.decode(value),
+    responseSerialize: (value: DeleteVolumeGroupSnapshotResponse): Buffer =>
+      Buffer.from(DeleteVolumeGroupSnapshotResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DeleteVolumeGroupSnapshotResponse =>
+      DeleteVolumeGroupSnapshotResponse.decode(value),
+  },
+  getVolumeGroupSnapshot: {
+    path: "/csi.v1.GroupController/GetVolumeGroupSnapshot" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetVolumeGroupSnapshotRequest): Buffer =>
+      Buffer.from(GetVolumeGroupSnapshotRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetVolumeGroupSnapshotRequest => GetVolumeGroupSnapshotRequest.decode(value),
+    responseSerialize: (value: GetVolumeGroupSnapshotResponse): Buffer =>
+      Buffer.from(GetVolumeGroupSnapshotResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetVolumeGroupSnapshotResponse =>
+      GetVolumeGroupSnapshotResponse.decode(value),
+  },
+} as const;
+
+export interface GroupControllerServer extends UntypedServiceImplementation {
+  groupControllerGetCapabilities: handleUnaryCall<
+    GroupControllerGetCapabilitiesRequest,
+    GroupControllerGetCapabilitiesResponse
+  >;
+  createVolumeGroupSnapshot: handleUnaryCall<CreateVolumeGroupSnapshotRequest, CreateVolumeGroupSnapshotResponse>;
+  deleteVolumeGroupSnapshot: handleUnaryCall<DeleteVolumeGroupSnapshotRequest, DeleteVolumeGroupSnapshotResponse>;
+  getVolumeGroupSnapshot: handleUnaryCall<GetVolumeGroupSnapshotRequest, GetVolumeGroupSnapshotResponse>;
+}
+
+export interface GroupControllerClient extends Client {
+  groupControllerGetCapabilities(
+    request: GroupControllerGetCapabilitiesRequest,
+    callback: (error: ServiceError | null, response: GroupControllerGetCapabilitiesResponse) => void,
+  ): ClientUnaryCall;
+  groupControllerGetCapabilities(
+    request: GroupControllerGetCapabilitiesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GroupControllerGetCapabilitiesResponse) => void,
+  ): ClientUnaryCall;
+  groupControllerGetCapabilities(
+    request: GroupControllerGetCapabilitiesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GroupControllerGetCapabilitiesResponse) => void,
+  ): ClientUnaryCall;
+  createVolumeGroupSnapshot(
+    request: CreateVolumeGroupSnapshotRequest,
+    callback: (error: ServiceError | null, response: CreateVolumeGroupSnapshotResponse) => void,
+  ): ClientUnaryCall;
+  createVolumeGroupSnapshot(
+    request: CreateVolumeGroupSnapshotRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CreateVolumeGroupSnapshotResponse) => void,
+  ): ClientUnaryCall;
+  createVolumeGroupSnapshot(
+    request: CreateVolumeGroupSnapshotRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CreateVolumeGroupSnapshotResponse) => void,
+  ): ClientUnaryCall;
+  deleteVolumeGroupSnapshot(
+    request: DeleteVolumeGroupSnapshotRequest,
+    callback: (error: ServiceError | null, response: DeleteVolumeGroupSnapshotResponse) => void,
+  ): ClientUnaryCall;
+  deleteVolumeGroupSnapshot(
+    request: DeleteVolumeGroupSnapshotRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: DeleteVolumeGroupSnapshotResponse) => void,
+  ): ClientUnaryCall;
+  deleteVolumeGroupSnapshot(
+    request: DeleteVolumeGroupSnapshotRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: DeleteVolumeGroupSnapshotResponse) => void,
+  ): ClientUnaryCall;
+  getVolumeGroupSnapshot(
+    request: GetVolumeGroupSnapshotRequest,
+    callback: (error: ServiceError | null, response: GetVolumeGroupSnapshotResponse) => void,
+  ): ClientUnaryCall;
+  getVolumeGroupSnapshot(
+    request: GetVolumeGroupSnapshotRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetVolumeGroupSnapshotResponse) => void,
+  ): ClientUnaryCall;
+  getVolumeGroupSnapshot(
+    request: GetVolumeGroupSnapshotRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetVolumeGroupSnapshotResponse) => void,
+  ): ClientUnaryCall;
+}
+
+export const GroupControllerClient = makeGenericClientConstructor(
+  GroupControllerService,
+  "csi.v1.GroupController",
+) as unknown as {
+  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): GroupControllerClient;
+  service: typeof GroupControllerService;
   serviceName: string;
 };
 

@@ -1,4 +1,4 @@
-import type { ControllerService, IdentityService, NodeService } from '../generated/csi.ts';
+import type { ControllerService, GroupControllerService, IdentityService, NodeService } from '../generated/csi.ts';
 
 /** What a call knows beside its request. */
 export interface CallContext {
@@ -24,4 +24,5 @@ export type Handlers<Definition> = {
 /** The methods that are left out answer UNIMPLEMENTED. */
 export type IdentityHandlers = Handlers<typeof IdentityService>;
 export type ControllerHandlers = Handlers<typeof ControllerService>;
+export type GroupControllerHandlers = Handlers<typeof GroupControllerService>;
 export type NodeHandlers = Handlers<typeof NodeService>;

@@ -3,6 +3,7 @@ import {
   GetPluginCapabilitiesResponse,
   GetPluginInfoResponse,
   PluginCapability_Service_Type as ServiceType,
+  PluginCapability_VolumeExpansion_Type as Expansion,
   ProbeResponse,
 } from '../generated/csi.ts';
 import type { IdentityHandlers } from '../grpc/handlers.ts';
@@ -17,9 +18,16 @@ export function identityService(options: {
       GetPluginInfoResponse.fromPartial({ name: CSI_DRIVER_NAME, vendorVersion: options.version }),
     getPluginCapabilities: async () =>
       GetPluginCapabilitiesResponse.fromPartial({
-        capabilities: [ServiceType.CONTROLLER_SERVICE, ServiceType.VOLUME_ACCESSIBILITY_CONSTRAINTS].map((type) => ({
-          type: { $case: 'service', value: { type } },
-        })),
+        capabilities: [
+          ...[
+            ServiceType.CONTROLLER_SERVICE,
+            ServiceType.VOLUME_ACCESSIBILITY_CONSTRAINTS,
+            ServiceType.GROUP_CONTROLLER_SERVICE,
+          ].map((type) => ({
+            type: { $case: 'service' as const, value: { type } },
+          })),
+          { type: { $case: 'volumeExpansion' as const, value: { type: Expansion.ONLINE } } },
+        ],
       }),
     probe: async () => ProbeResponse.fromPartial({ ready: options.ready() }),
   };

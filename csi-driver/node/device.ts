@@ -17,10 +17,11 @@ export interface AttachedDevices {
    * Waits until the volume's array runs on this node, under epoch `minEpoch` or a later one. (After a reboot kubelet
    * comes with the epoch of the first attachment, while the operator may have granted a newer one.)
    *
+   * @param leastBytes the size that the array is to have; a client agent that says nothing of sizes is not waited for
    * @throws CsiError FAILED_PRECONDITION (HF413) when the volume is not attached here, DEADLINE_EXCEEDED (HF406) when
    * its array does not run in time
    */
-  ready(volume: string, minEpoch: number, context: CallContext): Promise<AttachedDevice>;
+  ready(volume: string, minEpoch: number, context: CallContext, leastBytes?: number): Promise<AttachedDevice>;
   /** What the client agent reports of the volume; undefined when it is not attached here. */
   connection(volume: string): Promise<VolumeConnection | undefined>;
   /** The device as it is now, without waiting; undefined when the array does not run. */
@@ -37,7 +38,7 @@ export function createAttachedDevices(options: {
   const { node, connections, changes, paths } = options;
   return {
     connection: (volume) => connections.get(connectionName(volume, node)),
-    async ready(volume, minEpoch, context) {
+    async ready(volume, minEpoch, context, leastBytes = 0) {
       let why = '';
       const device = await changes.waitFor(volume, context, async (): Promise<AttachedDevice | undefined> => {
         const connection = await connections.get(connectionName(volume, node));
@@ -48,6 +49,11 @@ export function createAttachedDevices(options: {
         const { phase = 'Connecting', message = '', epoch = 0 } = connection.status ?? {};
         why = `the connection is ${phase}${message && `: ${message}`}`;
         if (phase !== 'Connected' || epoch < minEpoch || epoch < connection.spec.epoch) return undefined;
+        const { sizeBytes = leastBytes } = connection.status ?? {};
+        if (sizeBytes < leastBytes) {
+          why = `its array has ${sizeBytes} bytes, and is to have ${leastBytes}${message && `: ${message}`}`;
+          return undefined;
+        }
         const found = await paths.blockDevice(devicePath(volume));
         if (found === undefined) why = `${devicePath(volume)} is not there, although the connection is Connected`;
         return found && { ...found, epoch };

@@ -8,6 +8,7 @@ import type { NodeHandlers } from '../grpc/handlers.ts';
 import { withVolumeLocks, type VolumeLocks } from '../grpc/volume-lock.ts';
 import { healthOfStorage } from '../health.ts';
 import type { NodeDeps } from './deps.ts';
+import { nodeExpand } from './expand.ts';
 import { nodePublish, nodeUnpublish } from './publish.ts';
 import { nodeStage, nodeUnstage } from './stage.ts';
 import { nodeVolumeHealth, nodeVolumeStats } from './stats.ts';
@@ -15,6 +16,7 @@ import { nodeVolumeHealth, nodeVolumeStats } from './stats.ts';
 const capabilities = [
   Rpc.STAGE_UNSTAGE_VOLUME,
   Rpc.GET_VOLUME_STATS,
+  Rpc.EXPAND_VOLUME,
   Rpc.SINGLE_NODE_MULTI_WRITER,
   Rpc.GET_VOLUME_HEALTH,
   Rpc.GET_STORAGE_HEALTH,
@@ -27,6 +29,7 @@ export function nodeService(deps: NodeDeps, locks: VolumeLocks = new Map()): Nod
     nodeUnstageVolume: (request) => nodeUnstage(deps, request),
     nodePublishVolume: (request, context) => nodePublish(deps, request, context),
     nodeUnpublishVolume: (request) => nodeUnpublish(deps, request),
+    nodeExpandVolume: (request, context) => nodeExpand(deps, request, context),
     nodeGetVolumeStats: (request) => nodeVolumeStats(deps, request),
     nodeGetVolumeHealth: (request) => nodeVolumeHealth(deps, request),
     nodeGetStorageHealth: async () =>

@@ -35,17 +35,17 @@ describe('NodeStageVolume', () => {
   test('a blank device is recorded, formatted, recorded again and mounted, in this order', async () => {
     const node = fakeNode();
     await stage(node);
-    expect(node.effects).toEqual(['mkdir', 'record begin', 'make', 'finish', 'record finish', 'mount']);
+    expect(node.effects).toEqual(['mkdir', 'record begin', 'make', 'finish', 'record finish', 'mount', 'grow']);
     expect(node.mounts).toMatchObject([{ target: STAGING, fsType: 'ext4', device: '9:127' }]);
     expect(node.mounts[0]?.options).toContain('errors=remount-ro');
   });
 
-  test('Given it is staged already, Then nothing is done', async () => {
+  test('Given it is staged already, Then only its size is looked at', async () => {
     const node = fakeNode();
     await stage(node);
     node.effects.length = 0;
     await stage(node);
-    expect(node.effects).toEqual(['mkdir']);
+    expect(node.effects).toEqual(['mkdir', 'grow']);
   });
 
   test.each(kills(6))(
@@ -115,7 +115,7 @@ describe('NodeStageVolume', () => {
     node.unfinished = true;
     node.effects.length = 0;
     await stage(node);
-    expect(node.effects).toEqual(['mkdir', 'check', 'record finish', 'mount']);
+    expect(node.effects).toEqual(['mkdir', 'check', 'record finish', 'mount', 'grow']);
     expect(node.unfinished).toBe(false);
   });
 
@@ -123,7 +123,7 @@ describe('NodeStageVolume', () => {
     const node = fakeNode();
     node.content = { kind: 'filesystem', type: 'ext4', unfinished: true };
     await stage(node);
-    expect(node.effects).toEqual(['mkdir', 'record begin', 'make', 'finish', 'record finish', 'mount']);
+    expect(node.effects).toEqual(['mkdir', 'record begin', 'make', 'finish', 'record finish', 'mount', 'grow']);
   });
 
   test("Given somebody else's signature, Then not even an unfinished format goes on", async () => {

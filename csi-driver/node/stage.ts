@@ -20,6 +20,7 @@ import {
 } from '../validation.ts';
 import { lookAt, unmountAll, type NodeDeps } from './deps.ts';
 import type { AttachedDevice } from './device.ts';
+import { growFilesystem } from './expand.ts';
 
 /**
  * Mounts the volume's filesystem at the staging path, and makes it first when the device is blank. A device that holds
@@ -41,7 +42,11 @@ export async function nodeStage(
   await deps.paths.ensureDirectory(staging);
   const { path, mount, all } = await lookAt(deps.mounts, staging);
   if (mount !== undefined) {
-    if (mount.device === device.number && (use.fsType ?? mount.fsType) === mount.fsType) return {};
+    if (mount.device === device.number && (use.fsType ?? mount.fsType) === mount.fsType) {
+      // Another call may have been cut off before this.
+      if (!mount.options.includes('ro')) await growFilesystem(deps, id, device, all);
+      return {};
+    }
     const message = `${path} already holds a mount of ${mount.source} (${mount.device}, ${mount.fsType}); volume ${id} is ${device.path} (${device.number}${use.fsType ? `, ${use.fsType}` : ''})`;
     throw new CsiError('FAILED_PRECONDITION', 'HF412', message, 'staging_target_path');
   }
@@ -50,7 +55,12 @@ export async function nodeStage(
     mounted === undefined
       ? await prepareFilesystem(deps, id, device, use.fsType)
       : mountedType(id, device, mounted.fsType, use.fsType);
-  await hostStep(id, 'mounted', () => deps.mounts.mount(device.path, path, fsType, mountOptions(fsType, use)));
+  const options = mountOptions(fsType, use);
+  await hostStep(id, 'mounted', () => deps.mounts.mount(device.path, path, fsType, options));
+  // What was made from a smaller volume is grown here, as nobody asks for that.
+  if (mounted === undefined && !options.includes('ro')) {
+    await growFilesystem(deps, id, device, (await lookAt(deps.mounts, staging)).all);
+  }
   return {};
 }
 

@@ -1,10 +1,11 @@
 import { DEFAULT_STALL_POLICY } from '../../lib/api/policy.ts';
-import type { ReplicatedVolume, VolumeConnection } from '../../lib/api/index.ts';
+import type { ReplicatedSnapshot, ReplicatedVolume, VolumeConnection } from '../../lib/api/index.ts';
 import type { KubeObject } from '../../lib/api/meta.ts';
 import type { KubeNode, Lease } from '../../lib/kube/client.ts';
 import type { CandidateNode } from '../../operator/placement/request.ts';
 import { createChanges, type Changes } from '../changes.ts';
 import type { ControllerDeps } from '../controller/deps.ts';
+import { snapshotKey } from '../controller/snapshot.ts';
 import { VolumeCapability, VolumeCapability_AccessMode_Mode as Mode } from '../generated/csi.ts';
 import type { CallContext } from '../grpc/handlers.ts';
 import { fakeResource, type FakeResource } from './fake-resource.ts';
@@ -12,6 +13,7 @@ import { fakeResource, type FakeResource } from './fake-resource.ts';
 /** The controller service's surroundings, and a pretended operator that answers what a test tells it to. */
 export interface FakeCluster extends ControllerDeps {
   readonly volumes: FakeResource<ReplicatedVolume>;
+  readonly snapshots: FakeResource<ReplicatedSnapshot>;
   readonly connections: FakeResource<VolumeConnection>;
   readonly leases: FakeResource<Lease>;
   readonly nodes: FakeResource<KubeNode>;
@@ -33,7 +35,29 @@ export function fakeCluster(react: (volume: ReplicatedVolume) => void = () => un
   const connections = fakeResource<VolumeConnection>(({ spec }) => changes.notify(spec.volume));
   const leases = fakeResource<Lease>();
   const allClaims = fakeResource<KubeObject>();
+  const snapshots = fakeResource<ReplicatedSnapshot>(({ metadata: { name } }) => {
+    changes.notify(snapshotKey(name));
+    queueMicrotask(() => takeSnapshot(name));
+  });
+
+  /** The operator: a snapshot is taken at once, those of a group as soon as all are there. */
+  function takeSnapshot(name: string): void {
+    const snapshot = snapshots.peek(name);
+    const { volume, group } = snapshot?.spec ?? { volume: '' };
+    if (snapshot === undefined || snapshot.status !== undefined) return;
+    const all =
+      group === undefined ? [snapshot] : snapshots.all().filter(({ spec }) => spec.group?.name === group.name);
+    if (group !== undefined && all.length < group.volumes.length) return;
+    for (const each of all) {
+      const sizeBytes = volumes.peek(each.spec.volume)?.spec.capacityBytes;
+      if (sizeBytes === undefined) throw new Error(`no volume ${volume}`);
+      snapshots.put({ ...each, status: { phase: 'Ready', sizeBytes, takenAt: new Date().toISOString() } });
+    }
+  }
+
   return {
+    snapshots,
+    cachedSnapshots: () => snapshots.all(),
     volumes,
     cachedVolumes: () => volumes.all(),
     connections,

@@ -158,6 +158,9 @@ export function fakeNode(): FakeNode {
       async finish(_device, fsType: FsType) {
         effect('finish', () => (node.content = { kind: 'filesystem', type: fsType, unfinished: false }));
       },
+      async grow() {
+        effect('grow', () => undefined);
+      },
       async check() {
         effect('check', () => undefined);
       },

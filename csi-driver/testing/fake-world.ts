@@ -31,8 +31,9 @@ export function fakeWorld(node: string): { readonly controller: ControllerDeps; 
     const volume = cluster.volumes.peek(name);
     if (volume === undefined) return;
     const { inSync, attachment } = volume.status ?? {};
-    const { attachTo } = volume.spec;
-    if (inSync === undefined) cluster.setStatus(name, { inSync: [`${name}-r0`, `${name}-r1`] });
+    const { attachTo, capacityBytes } = volume.spec;
+    if (inSync === undefined) cluster.setStatus(name, { inSync: [`${name}-r0`, `${name}-r1`], capacityBytes });
+    else if (volume.status?.capacityBytes !== capacityBytes) cluster.setStatus(name, { capacityBytes });
     else if (attachTo !== '' && attachment === undefined) attach(volume, attachTo);
     else if (attachTo === '' && attachment !== undefined) {
       cluster.connections.remove(connectionName(name, attachment.node));
@@ -86,10 +87,14 @@ export function fakeWorld(node: string): { readonly controller: ControllerDeps; 
   };
 
   const filesystems: Filesystems = {
-    sizeBytes: async () => 2 ** 30,
+    sizeBytes: async (device) => {
+      const volume = [...numbers].find(([, number]) => `/dev/md${number.slice(2)}` === device)?.[0] ?? '';
+      return cluster.volumes.peek(volume)?.spec.capacityBytes ?? 0;
+    },
     probe: async (device) => contents.get(device) ?? { kind: 'blank' },
     make: async (device, type) => void contents.set(device, { kind: 'filesystem', type, unfinished: true }),
     finish: async (device, type) => void contents.set(device, { kind: 'filesystem', type, unfinished: false }),
+    grow: async () => undefined,
     check: async () => undefined,
   };
 

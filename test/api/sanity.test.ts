@@ -2,8 +2,9 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { groupControllerService } from '../../csi-driver/controller/group-snapshot.ts';
 import { controllerService } from '../../csi-driver/controller/service.ts';
-import { ControllerService, IdentityService, NodeService } from '../../csi-driver/generated/csi.ts';
+import { ControllerService, GroupControllerService, IdentityService, NodeService } from '../../csi-driver/generated/csi.ts';
 import { serve, type RunningServer } from '../../csi-driver/grpc/server.ts';
 import { identityService } from '../../csi-driver/identity/service.ts';
 import { nodeService } from '../../csi-driver/node/service.ts';
@@ -36,6 +37,7 @@ beforeAll(async () => {
     services: [
       { definition: IdentityService, handlers: identityService({ version: '0.1.0', ready: () => true }) },
       { definition: ControllerService, handlers: controllerService(world.controller) },
+      { definition: GroupControllerService, handlers: groupControllerService(world.controller) },
       { definition: NodeService, handlers: nodeService(world.node) },
     ],
     log: silentLog,

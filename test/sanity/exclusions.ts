@@ -12,19 +12,4 @@ export const exclusions: readonly { readonly case: string; readonly why: string 
 ];
 
 /** Not yet offered; taken out of this list with the feature. */
-export const pending: readonly string[] = [
-  'ListSnapshots [Controller Server]',
-  'GetSnapshot [Controller Server]',
-  'DeleteSnapshot [Controller Server]',
-  'CreateSnapshot [Controller Server]',
-  'GroupController Service',
-  'ModifyVolume [Controller Server]',
-  'ExpandVolume [Controller Server]',
-  'Node Service | NodeExpandVolume',
-  'CreateVolume | should create volume from an existing source snapshot',
-  'CreateVolume | should fail when the volume source snapshot is not found',
-  'CreateVolume | should create volume from an existing source volume',
-  'CreateVolume | should fail when the volume source volume is not found',
-  'CreateVolume | should create volume with a volume attribute class',
-  'CreateVolume | should not create volume with an invalid volume attribute class',
-];
+export const pending: readonly string[] = [];

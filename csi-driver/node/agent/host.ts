@@ -4,8 +4,7 @@ import { mkdir, rename, rm, symlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { DEVICE_DIR } from '../../../lib/api/names.ts';
 import { systemClock } from '../../../lib/clock.ts';
-import { run } from '../../../lib/host/exec.ts';
-import { createSpawner } from '../../../lib/host/spawner.ts';
+import { run, type Exec } from '../../../lib/host/exec.ts';
 import { createMd, suspendPath } from '../../../lib/host/md.ts';
 import { createNvmeHost } from '../../../lib/host/nvme.ts';
 import { hostSysfs, listDirectory, readAttribute, readLink } from '../../../lib/host/sysfs.ts';
@@ -17,12 +16,14 @@ const MODULES = ['nvme-tcp', 'raid1', 'dm-multipath', 'dm-round-robin'];
 /** A direct read is of whole blocks. */
 const BLOCK_BYTES = 4096;
 
-/** The machine that this process runs on. */
-export function thisHost(): AgentPorts {
+/**
+ * The machine that this process runs on.
+ *
+ * @param exec runs what writes may wait for
+ */
+export function thisHost(exec: Exec): AgentPorts {
   const bootId = readAttribute('/proc/sys/kernel/random/boot_id');
   if (bootId === undefined) throw new Error('/proc/sys/kernel/random/boot_id is missing: is /proc mounted?');
-  // What writes may wait for is run from there; what belongs to attaching and detaching need not be.
-  const exec = createSpawner();
   return {
     bootId,
     clock: { ...systemClock, monotonicMs: () => performance.now() },

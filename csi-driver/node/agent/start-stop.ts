@@ -7,8 +7,9 @@ import {
   valveName,
 } from '../../../lib/api/names.ts';
 import { stampOf } from '../../../lib/api/record-stamp.ts';
-import { hasErred, isRunning, type AssembleOptions, type MdArray } from '../../../lib/host/md.ts';
+import { hasErred, isRunning, type MdArray } from '../../../lib/host/md.ts';
 import { describeError } from '../../../lib/describe-error.ts';
+import { together } from '../../../lib/together.ts';
 import { factsOf, record, type ExecuteContext } from './context.ts';
 import { checkLegRecords, ioTimeoutMs, legSizes, shareBitmap, writeLegRecords } from './leg-records.ts';
 import type { Action, ConnectionFacts } from './facts.ts';
@@ -24,12 +25,12 @@ export async function assemble(action: Extract<Action, { kind: 'Assemble' }>, co
   const name = arrayName(connection.spec.volumeUid);
   const legs = action.nqns.map((nqn) => factsOf(nqn, context));
   if (facts.array) await md.stopArray(name);
-  const members: (AssembleOptions['members'][number] & { readonly sizeBytes: number })[] = [];
-  for (const [slot, leg] of legs.entries()) {
-    members.push({ ...(await freshValve(leg, context)), slot });
+  const members = await together(legs, async (leg, slot) => {
+    const valve = await freshValve(leg, context);
     // Until somebody can write, an error is better than to wait in the kernel for a leg that goes away meanwhile.
     await ports.valves.open(valveName(leg.nqn), undefined);
-  }
+    return { ...valve, slot };
+  });
   const sources = legs.map((leg, slot) => ({ leg, device: members[slot]?.device ?? '' }));
   await checkLegRecords(context, sources);
   const sizeBytes = startBytes(legSizes(context, sources, connection.spec.sizeBytes), connection.spec.sizeBytes);
@@ -68,7 +69,7 @@ export async function assemble(action: Extract<Action, { kind: 'Assemble' }>, co
   await writeLegRecords(context, stampOf(status), sources, [sizeBytes]);
   for (const { nqn } of legs) context.memory.leg(nqn).drainAsked = false;
   context.memory.startedEpoch = connection.spec.epoch;
-  for (const leg of legs) await ports.valves.close(valveName(leg.nqn));
+  await together(legs, (leg) => ports.valves.close(valveName(leg.nqn)));
   await md.activate(name);
   await link(context);
   log.info('array started', { volume: connection.spec.volume, legs: started, resyncStart: action.resyncStart });
