@@ -39,6 +39,8 @@ export interface Filesystems {
   make(device: string, fsType: FsType): Promise<void>;
   /** Takes the mark away: from now on what is there may be a user's. @throws ExecError */
   finish(device: string, fsType: FsType): Promise<void>;
+  /** Makes a mounted filesystem as large as its device; one that is needs nothing. @throws ExecError */
+  grow(device: string, fsType: FsType, mountPoint: string): Promise<void>;
   /** Repairs what can be repaired without a question. @throws ExecError when a person must look at it */
   check(device: string, fsType: FsType): Promise<void>;
 }
@@ -120,6 +122,13 @@ export function createFilesystems(exec: Exec): Filesystems {
       // xfs_admin(8): "--" clears the label.
       if (fsType === 'ext4') await exec('tune2fs', ['-L', '', device]);
       else await exec('xfs_admin', ['-L', '--', device]);
+    },
+
+    async grow(device, fsType, mountPoint) {
+      // Both while it is in use (resize2fs(8), xfs_growfs(8)), and both do nothing to one that has its size.
+      const [command, args] =
+        fsType === 'ext4' ? (['resize2fs', [device]] as const) : (['xfs_growfs', ['-d', mountPoint]] as const);
+      await exec(command, args, { timeoutMs: MAKE_TIMEOUT_MS });
     },
 
     async check(device, fsType) {

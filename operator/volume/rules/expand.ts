@@ -1,5 +1,4 @@
-import { legSizeBytes } from '../../../lib/api/names.ts';
-import { shortage } from '../../placement/capacity.ts';
+import { lackForGrowth } from '../../placement/growth.ts';
 import { formatBytes } from '../../placement/words.ts';
 import type { Action } from '../actions.ts';
 import type { Decision, Note, Rule } from '../decision.ts';
@@ -32,14 +31,10 @@ export const expand: Rule = (facts): Decision => {
 
 /** Why the pool of a replica has no room for what it is to grow by; undefined when it has, or nothing is known of it. */
 function lackOf(facts: Facts, replica: Replica, wantedBytes: number): string | undefined {
-  const { storageNode, pool: name } = replica.record;
-  const node = facts.world.candidates().find((each) => each.name === storageNode);
-  const pool = node?.pools.find((each) => each.name === name);
+  const { storageNode, pool } = replica.record;
   const presentBytes = activeObject(replica)?.spec.sizeBytes ?? wantedBytes;
-  const sizeBytes = legSizeBytes(wantedBytes) - legSizeBytes(presentBytes);
   const thick = facts.world.volume.spec.provisioning === 'Thick';
-  const lack = pool && shortage(pool, { sizeBytes, thick });
-  return lack && `pool ${name} of ${storageNode} ${lack.one} (${sizeBytes} bytes more are needed)`;
+  return lackForGrowth(facts.world.candidates(), { storageNode, pool, presentBytes, wantedBytes, thick });
 }
 
 /** An agent that doesn't report what its volume has room for would grow it and never say so. */

@@ -97,6 +97,7 @@ function filesystemsOf(turn: Turn, machine: () => CsiMachine): Filesystems {
       }),
     finish: (device, fsType) =>
       turn(`tune2fs ${device}`, (on) => writeFirstBlock(arrayOf(on, device), SUPERBLOCK[fsType])),
+    grow: () => Promise.resolve(),
     check: (device) => turn(`fsck ${device}`, async (on) => void (await firstBlock(arrayOf(on, device)))),
   };
 }
