@@ -10,6 +10,7 @@ import {
   type DecodedLeg,
   type LegHeader,
 } from '../../../lib/host/leg-header.ts';
+import { together } from '../../../lib/together.ts';
 import type { ExecuteContext } from './context.ts';
 import type { LegFacts } from './facts.ts';
 import { bitmapFor, bitmapReadBytes, sizesOf } from './layout.ts';
@@ -41,8 +42,7 @@ export async function writeLegRecords(
   const { memory } = context;
   // Also when a write fails: it may have been done all the same.
   memory.recordGeneration = Math.max(memory.recordGeneration, stamp.generation);
-  const results = await Promise.allSettled(legs.map((each) => writeLegRecord(context, stamp, each, sizes)));
-  for (const result of results) if (result.status === 'rejected') throw result.reason;
+  await together(legs, (each) => writeLegRecord(context, stamp, each, sizes));
 }
 
 async function writeLegRecord(
@@ -111,8 +111,7 @@ export async function writeLegSizes(
     if (before.state === 'record' && isDeepStrictEqual(known.sizes, sizes)) return;
     await putHeader(context, each, before, { ...known, sizes });
   };
-  const results = await Promise.allSettled(legs.map(write));
-  for (const result of results) if (result.status === 'rejected') throw result.reason;
+  await together(legs, write);
 }
 
 export async function readLegHeader(context: ExecuteContext, device: string): Promise<DecodedLeg> {
