@@ -50,8 +50,6 @@ export interface Valves {
 
 /** The port over sysfs and dmsetup(8). */
 export function createValves(sysfs: Sysfs, exec: Exec): Valves {
-  const column = async (name: string, field: string): Promise<string> =>
-    (await exec('dmsetup', ['info', '-c', '--noheadings', '-o', field, '--separator', ':', name])).stdout.trim();
   const unlessGone = async (args: readonly string[]): Promise<void> => {
     const { stderr, code } = await exec('dmsetup', args, { ok: [0, 1] });
     if (code !== 0 && !/No such device|not found|does not exist/i.test(stderr)) {
@@ -66,9 +64,12 @@ export function createValves(sysfs: Sysfs, exec: Exec): Valves {
       return code === 0 ? parseValveStatus(stdout) : undefined;
     },
     async make(name, sizeBytes, devNo) {
-      await remove(name);
+      if (listValves(sysfs, name).has(name)) await remove(name);
       await exec('dmsetup', ['create', name, '--table', valveTable(sizeBytes, devNo)]);
-      return { devNo: await column(name, 'major,minor'), device: await column(name, 'blkdevname') };
+      const columns = ['-c', '--noheadings', '--separator', ' ', '-o', 'major,minor,blkdevname'];
+      const { stdout } = await exec('dmsetup', ['info', ...columns, name]);
+      const [major, minor, device = ''] = stdout.trim().split(' ');
+      return { devNo: `${major}:${minor}`, device };
     },
     async swap(name, sizeBytes, devNo) {
       await exec('dmsetup', ['load', name, '--table', valveTable(sizeBytes, devNo)]);
