@@ -11,7 +11,7 @@ test.each(['Data Base', 'x'.repeat(128), 'ÄÖÜ', '../../etc', '-', '', 'a..b',
   (name) => {
     const volume = volumeNameFor(name);
     expect(isVolumeName(volume)).toBe(true);
-    expect(volume.length).toBeLessThanOrEqual(90);
+    expect(volume.length).toBeLessThanOrEqual(63);
     expect(volume).not.toBe(name);
   },
 );

@@ -107,9 +107,9 @@ describe('what is not valid is refused, by the API server and by our own validat
 });
 
 describe('rules of a ReplicatedVolume', () => {
-  test('its name has at most 100 characters', async () => {
-    await volumes().create(newVolume('a'.repeat(100)));
-    expect(await refusal(volumes().create(newVolume('a'.repeat(101))))).toContain('at most 100 characters');
+  test('its name has at most 63 characters, as a label has', async () => {
+    await volumes().create(newVolume('a'.repeat(63)));
+    expect(await refusal(volumes().create(newVolume('a'.repeat(64))))).toContain('at most 63 characters');
   });
 
   test('its size only grows, in whole MiB', async () => {
@@ -340,9 +340,11 @@ describe('finding and showing', () => {
       resources.flatMap(({ name, shortNames }) => (shortNames ? [[name, shortNames]] : [])),
     );
     expect(short).toEqual({
+      replicatedsnapshots: ['rsnap'],
       replicatedvolumes: ['rv'],
       volumereplicas: ['vr'],
       volumeconnections: ['vc'],
+      snapshotreplicas: ['sr'],
       storagenodes: ['sn'],
     });
   });

@@ -122,7 +122,10 @@ export const schemas = {
     description: 'A volume that is kept as several replicas in different failure domains.',
     required: ['spec'],
     'x-kubernetes-validations': [
-      { rule: 'size(self.metadata.name) <= 100', message: 'the name of a ReplicatedVolume has at most 100 characters' },
+      {
+        rule: 'size(self.metadata.name) <= 63',
+        message: "the name of a ReplicatedVolume has at most 63 characters, as it is also a label's value",
+      },
       {
         rule: '!has(oldSelf.status) || !has(oldSelf.status.attachment) || (has(self.status) && has(self.status.attachment))',
         message: 'the attachment record is never removed (its epoch would be forgotten)',
