@@ -255,6 +255,14 @@ describe('a volume that was handed out and never started', () => {
     ]);
   });
 
+  // Found by the simulation: seed 74002450. Its volume was gone, and data had been copied to it from others.
+  test.each<[string, Partial<Evidence>]>([
+    ['it replaced another one', { nodes: [node('s3', onDisk('pg-r22', blank))] }],
+    ['a storage node is away', { nodes: [node('s1', onDisk('pg-r0', blank))], silent: ['s2'] }],
+  ])('nothing is made of what is left when the volume is unknown, and %s', (_, evidence) => {
+    expect(plan(evidence)).toMatchObject([{ kind: 'refused' }]);
+  });
+
   test('waits while a header can not be read', () => {
     const replicas = [replica('pg-r0', 's1', 0, blank), replica('pg-r1', 's2', 0, { lineage: 1, epoch: 1 })];
     expect(plan({ volumes: [init], replicas })).toMatchObject([

@@ -5,7 +5,7 @@ import {
   type RecordStamp,
   type ReplicatedVolume,
 } from '../../lib/api/index.ts';
-import { build, heights, inTheWay, type VolumeRecovery } from './build.ts';
+import { build, heights, inTheWay, nextOrdinal, type VolumeRecovery } from './build.ts';
 import { diskVolumes, latest, recordOfApi, type DiskCopy, type DiskVolume, type Evidence } from './evidence.ts';
 import { choiceName, choices, keepOne } from './keep.ts';
 
@@ -57,7 +57,7 @@ function recoverVolume(evidence: Evidence, disks: DiskVolume, options: RecoverOp
   const records = disks.copies.flatMap(({ record }) => record ?? []);
   const known = [...records, ...(api === undefined ? [] : [api])];
   const untold = known.length > 0 ? [] : untoldOf(evidence, disks, mine, options.without);
-  const best = latest(known) ?? untouched(disks);
+  const best = latest(known) ?? untouched(evidence, disks, mine);
   const unknown = disks.copies.filter((copy) => copy.object === undefined);
   const isBehind =
     api === undefined ||
@@ -135,11 +135,19 @@ function knowsBetter({ object, epoch, host, lineage }: DiskCopy): boolean {
 
 /**
  * A volume that nobody has ever started, though it may have been handed out: a client writes a header before anything else. Its replicas
- * are empty, and so alike.
+ * are empty, and so alike. Without its object nobody knows how many they were: only the first ones will do (one that replaces another has
+ * a later number, and no header as long as data is copied to it), and all storage nodes must have told of theirs.
  */
-function untouched({ copies }: DiskVolume): RecordStamp | undefined {
+function untouched(
+  { silent }: Evidence,
+  { copies }: DiskVolume,
+  mine: ReplicatedVolume | undefined,
+): RecordStamp | undefined {
   if (!copies.every(({ epoch, lineage, blank }) => lineage === 1 && (epoch === 0 || blank))) return undefined;
-  return { lineage: 1, epoch: 0, generation: 1, inSync: copies.map(({ name }) => name) };
+  const names = new Set(copies.map(({ name }) => name));
+  const areFirst = nextOrdinal([...names]) === names.size;
+  if (mine === undefined && !(areFirst && silent.length === 0)) return undefined;
+  return { lineage: 1, epoch: 0, generation: 1, inSync: [...names] };
 }
 
 /** Replicas of the volume of whose disks nothing is known. */

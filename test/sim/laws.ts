@@ -147,8 +147,12 @@ export function createLaws(options: LawsOptions): Laws {
     const was = before?.status?.inSync ?? [];
     const is = after?.status?.inSync ?? [];
     for (const name of is) wasInSync.add(name);
-    // A replica that is taken over from a disk has no object at first.
-    const isKnown = (name: string): boolean => forgottenEpoch === undefined || api.replicas.rows.has(name);
+    // A replica that is taken over from a disk has no object at first, or an empty one in its way.
+    const isKnown = (name: string): boolean => {
+      const { metadata, spec } = api.replicas.rows.get(name) ?? {};
+      const there = storage.get(spec?.storageNode ?? '')?.replicas() ?? [];
+      return forgottenEpoch === undefined || there.includes(metadata?.uid ?? '');
+    };
     if (was !== is && (was.length > 0 || acknowledged.size > 0)) {
       for (const name of is.filter((each) => !was.includes(each) && isKnown(each))) {
         const missing = lacking(name);

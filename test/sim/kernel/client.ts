@@ -4,7 +4,7 @@ import { createMd, suspendPath } from '../../../lib/host/md.ts';
 import { createNvmeHost, type NvmeHost } from '../../../lib/host/nvme.ts';
 import { SysfsError, type Sysfs } from '../../../lib/host/sysfs.ts';
 import { createValves } from '../../../lib/host/valve.ts';
-import { WORLD_BEGAN_MS, type ProgramHandle } from '../scheduler.ts';
+import type { ProgramHandle } from '../scheduler.ts';
 import { csiHost, type CsiMachine } from './csi.ts';
 import { BLOCK_BYTES, errno, type IoStatus, type Request } from './io.ts';
 import type { MdArray } from './md.ts';

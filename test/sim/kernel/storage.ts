@@ -4,7 +4,7 @@ import type { Lvm } from '../../../lib/host/lvm.ts';
 import type { BlockDevices } from '../../../lib/host/blockdev.ts';
 import { Killer } from '../../../storage-agent/testing/crash.ts';
 import { FakeStorage } from '../../../storage-agent/testing/fake-lvm.ts';
-import { WORLD_BEGAN_MS, type ProgramHandle } from '../scheduler.ts';
+import type { ProgramHandle } from '../scheduler.ts';
 import { Content, Disk } from './disk.ts';
 import { BLOCK_BYTES } from './io.ts';
 import { bootIdOf } from './names.ts';
