@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 KEEP ?=
 LAB := $(NODE) test/lab/main.ts
 
-.PHONY: help install bench sim model mutants chaos stall build generate verify lint format typecheck test test-unit test-api test-lab test-sanity test-gate demo demo-clean demo-kubectl lab-assets images images-lock clean
+.PHONY: help install bench sim model mutants chaos stall build generate verify lint format typecheck test test-unit test-api test-lab test-sanity test-gate demo demo-clean demo-kubectl lab-assets images images-lock test-pods clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -57,6 +57,10 @@ test-sanity: build ## csi-sanity against the CSI services: first over fakes, the
 
 test-gate: build ## everything about the write gate by itself, on the kernel that HOLDFAST_LAB_KERNEL names (root)
 	HOLDFAST_GATE_ALL=1 HOLDFAST_GATE_SHOW=1 $(LAB) run -- npm run -s test:lab -- test/gate/gate-all
+
+test-pods: install ## pods that claim volumes, in VMs with kubelet and containerd, with Holdfast from its chart (root; built the first time)
+	$(NODE) test/pods/prepare.ts
+	$(LAB) run $(if $(KEEP),--keep --name pods) -- $(NODE) test/pods/main.ts $(if $(KEEP),--keep)
 
 demo: build ## the main job on real kernels, told on the terminal; KEEP=1 leaves it running
 	$(LAB) run --name demo $(if $(KEEP),--keep) -- $(NODE) test/demo/main.ts $(if $(KEEP),--keep)

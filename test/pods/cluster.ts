@@ -1,5 +1,6 @@
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { bundle } from '../../build.ts';
 import { buildImages, ownVersion, type BuiltImage } from '../../images/build.ts';
 import { connect, kinds, resource, type KubeConnection, type Resource } from '../../lib/kube/client.ts';
 import type { StorageNode } from '../../lib/api/index.ts';
@@ -37,6 +38,12 @@ export interface Cluster {
   readonly images: readonly BuiltImage[];
   kubectl(...args: string[]): Promise<string>;
   helm(...args: string[]): Promise<string>;
+  /** Our own command, as the administrator. */
+  holdfast(...args: string[]): Promise<string>;
+  /** Writes a file in the lab's folder. @returns its path */
+  file(name: string, text: string): Promise<string>;
+  /** Whether a VM runs pods. */
+  isNode(vm: Vm): boolean;
   /** Starts a VM that was off, and its kubelet. */
   powerOn(vm: Vm): Promise<void>;
   stop(): Promise<void>;
@@ -59,6 +66,8 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const base = process.env['HOLDFAST_LAB_DIR'] ?? '';
   const appDir = path.join(base, 'app');
   await mkdir(appDir, { recursive: true });
+  // For machines that run no pods, and for the command.
+  await bundle(['storage-agent', 'holdfast'], path.join(appDir, 'programs'));
   const images = await buildImages({
     output: path.join(base, 'images'),
     prefix: IMAGE_PREFIX,
@@ -137,6 +146,15 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
         }),
       ),
     helm: async (...args) => said(await run(cluster.helm, args, { env: inHome, timeoutMs: 600_000 })),
+    holdfast: async (...args) => {
+      const script = path.join(appDir, 'programs/holdfast.mjs');
+      return said(await run(process.execPath, [script, ...args], { env: inHome, timeoutMs: 120_000 }));
+    },
+    file: async (name, text) => {
+      await writeFile(path.join(lab.dir, name), text);
+      return path.join(lab.dir, name);
+    },
+    isNode: (vm) => vm.name in nodes,
     powerOn: async (vm) => {
       await vm.powerOn();
       if (vm.name in nodes) await startKubelet(vm);

@@ -90,7 +90,11 @@ export async function writeLabImages(
   await add(PAUSE, [shell], ['/bin/busybox', 'sleep', '2147483647']);
   for (const name of Object.values(await sidecarImages())) {
     const own = /([^/]+):/.exec(name)?.[1] ?? name;
-    const layer = await packed(own, async (root) => await program(root, path.join(programs.sidecars, own), own));
+    const layer = await packed(
+      own,
+      async (root) =>
+        await program(root, path.join(own === 'csi-provisioner' ? programs.provisioner : programs.sidecars, own), own),
+    );
     await add(name, [layer], [`/${own}`]);
   }
   const base = await baseLayers(await readLock(), progress);

@@ -15,11 +15,12 @@ export interface PodPrograms {
   readonly containerd: string;
   /** For images: the CSI project's sidecars. On the host: snapshot-controller. */
   readonly sidecars: string;
+  /** For an image: csi-provisioner. */
+  readonly provisioner: string;
 }
 
-/** Sidecars by the name of their image. */
+/** Sidecars by the name of their image, but for csi-provisioner, which needs other versions of its libraries. */
 export const SIDECARS = {
-  'csi-provisioner': 'external-provisioner/v6/cmd/csi-provisioner',
   'csi-attacher': 'external-attacher/v4/cmd/csi-attacher',
   'csi-resizer': 'external-resizer/v2/cmd/csi-resizer',
   'csi-snapshotter': 'external-snapshotter/v8/cmd/csi-snapshotter',
@@ -84,6 +85,20 @@ export async function podPrograms(progress: Progress): Promise<PodPrograms> {
         programs: Object.fromEntries(
           Object.entries(SIDECARS).map(([name, at]) => [name, fixed(`github.com/kubernetes-csi/${at}`)]),
         ),
+      },
+      progress,
+    ),
+    provisioner: await goPrograms(
+      {
+        moduleDir: path.join(import.meta.dirname, 'provisioner'),
+        kind: 'provisioner',
+        title: 'csi-provisioner',
+        instead: INSTEAD,
+        needBytes: 2 * GIB,
+        estimateMs: 3 * 60_000,
+        programs: {
+          'csi-provisioner': fixed('github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner'),
+        },
       },
       progress,
     ),
