@@ -201,6 +201,58 @@ describe('holdfast', () => {
     expect(json.replicas).toHaveLength(2);
   });
 
+  test('recover leaves it to a person which of two histories counts, and begins a lineage with it', async () => {
+    const volume = await volumes().create(newVolume('apart'));
+    const { uid: volumeUid = '' } = volume.metadata;
+    const both = ['apart-r0', 'apart-r1'];
+    const members = both.map((name, at) => ({ name, storageNode: `s${at + 1}`, pool: 'fast', role: 'Member' }));
+    const attachment = { node: 'c1', hostNqn: 'h', epoch: 7, clean: false };
+    const wanted = { attachment, inSync: ['apart-r1'], recordGeneration: 3, replicas: members, nextReplica: 2 };
+    await volumes().patch('apart', { status: wanted }, status);
+    for (const [at, name] of both.entries()) {
+      const spec = { volume: 'apart', volumeUid, storageNode: `s${at + 1}`, pool: 'fast', epoch: 7, hostNqn: 'h' };
+      await replicas().create(newReplica(name, spec));
+      const own = { lineage: 1, epoch: 7, generation: at === 0 ? 6 : 3, inSync: [name] };
+      const disk = { lineage: 1, epoch: 7, host: 'h', record: at === 0 ? { ...own, base: 2 } : own };
+      await replicas().patch(name, { status: { disk } }, status);
+    }
+    const options = { volume: 'apart', without: [], json: false };
+    const refused = await output(recover(context, { ...options, apply: true }));
+    expect(refused).toMatchObject({ code: 1, text: expect.stringContaining('holdfast recover apart --keep apart-r1') });
+    const keep = { ...options, keep: 'apart-r1' };
+    await expect(recover(context, { ...keep, apply: true })).rejects.toThrow('HF601');
+    expect(printed).toContain('lost: every acknowledged write that apart-r1 on s2 does not hold is lost, for good');
+    expect((await volumes().get('apart'))?.status?.lineage).toBeUndefined();
+    await output(recover(context, { ...keep, acceptDataLoss: true, apply: true }));
+    expect((await volumes().get('apart'))?.status).toMatchObject({
+      lineage: 2,
+      inSync: ['apart-r1'],
+      recordGeneration: 7,
+      attachment: { node: '', epoch: 8 },
+    });
+    expect((await replicas().get('apart-r1'))?.spec).toMatchObject({ lineage: 2, epoch: 8, hostNqn: '' });
+    expect((await replicas().get('apart-r0'))?.spec).toMatchObject({ lineage: 1, epoch: 8, hostNqn: '' });
+  });
+
+  test('recover takes an empty object out of the way of the replica on the disk', async () => {
+    const volume = await volumes().create(newVolume('way'));
+    const { uid: volumeUid = '' } = volume.metadata;
+    const members = [{ name: 'way-r0', storageNode: 's1', pool: 'fast', role: 'Member' }];
+    await volumes().patch('way', { status: { replicas: members } }, status);
+    const finalizers = ['holdfast.dev/storage-agent'];
+    const made = newReplica('way-r0', { volume: 'way', volumeUid, storageNode: 's1', pool: 'fast' });
+    const empty = await replicas().create({ ...made, metadata: { ...made.metadata, finalizers } });
+    const stamp = { ...record, inSync: ['way-r0'] };
+    const held = { ...onDisk('way-r0'), volume: 'way', volumeUid, record: stamp };
+    await nodes().patch('s1', { status: { unknownReplicas: [held] } }, status);
+    const done = await output(recover(context, { volume: 'way', without: [], apply: true, json: false }));
+    expect(done).toMatchObject({ code: 0, text: expect.stringContaining('delete VolumeReplica way-r0') });
+    const now = await replicas().get('way-r0');
+    expect(now?.metadata.uid).not.toBe(empty.metadata.uid);
+    expect(now?.spec.adopt).toEqual({ replicaUid: 'old-way-r0', volumeUid });
+    expect((await volumes().get('way'))?.status?.inSync).toEqual(['way-r0']);
+  });
+
   test('check finds what is wrong, and its exit code says how bad it is', async () => {
     const conditions = [
       { type: 'Consistent', status: 'False', reason: 'X', message: '', lastTransitionTime: '2026-01-01T00:00:00Z' },
