@@ -1,6 +1,8 @@
 import {
   HoldfastError,
+  type ReplicatedSnapshot,
   type ReplicatedVolume,
+  type SnapshotReplica,
   type StorageNode,
   type VolumeConnection,
   type VolumeReplica,
@@ -15,6 +17,8 @@ export interface Context {
   readonly replicas: Resource<VolumeReplica>;
   readonly connections: Resource<VolumeConnection>;
   readonly storageNodes: Resource<StorageNode>;
+  readonly snapshots: Resource<ReplicatedSnapshot>;
+  readonly copies: Resource<SnapshotReplica>;
   readonly leases: Resource<Lease>;
   readonly nowMs: () => number;
   readonly out: (text: string) => void;
@@ -50,6 +54,8 @@ export function contextOf(
     replicas: resource(connection, kinds.volumeReplicas),
     connections: resource(connection, kinds.volumeConnections),
     storageNodes: resource(connection, kinds.storageNodes),
+    snapshots: resource(connection, kinds.replicatedSnapshots),
+    copies: resource(connection, kinds.snapshotReplicas),
     leases: resource(connection, kinds.leases, namespace),
     nowMs: () => Date.now(),
     out,

@@ -68,6 +68,8 @@ const objects: Objects = {
   volumes: [volume],
   replicas: [replica],
   connections: [connection],
+  snapshots: [],
+  copies: [],
   nodes: [{ metadata: { name: 's1' }, spec: {} as Objects['nodes'][number]['spec'], status: { conditions: [ready] } }],
 };
 
@@ -93,7 +95,15 @@ const exported = {
   listeners: [],
 };
 const storage = { ...nothing, node: 's1', logicalVolumes: [lv], exports: [exported] } as unknown as NodeFacts;
-const array = { name: arrayName(UID), state: 'clean', syncAction: 'idle', sizeBytes: 0, unsyncedFromBytes: undefined, sync: undefined, members: [] };
+const array = {
+  name: arrayName(UID),
+  state: 'clean',
+  syncAction: 'idle',
+  sizeBytes: 0,
+  unsyncedFromBytes: undefined,
+  sync: undefined,
+  members: [],
+};
 const client: NodeFacts = {
   ...nothing,
   node: 'c1',

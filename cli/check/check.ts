@@ -27,9 +27,24 @@ export async function check(
   return errors > 0 ? 1 : warnings > 0 ? 3 : 0;
 }
 
-async function readObjects({ volumes, replicas, connections, storageNodes }: Context): Promise<Objects> {
-  const [v, r, c, n] = await Promise.all([volumes.list(), replicas.list(), connections.list(), storageNodes.list()]);
-  return { volumes: v.items, replicas: r.items, connections: c.items, nodes: n.items };
+async function readObjects(context: Context): Promise<Objects> {
+  const { volumes, replicas, connections, storageNodes, snapshots, copies } = context;
+  const [v, r, c, n, s, k] = await Promise.all([
+    volumes.list(),
+    replicas.list(),
+    connections.list(),
+    storageNodes.list(),
+    snapshots.list(),
+    copies.list(),
+  ]);
+  return {
+    volumes: v.items,
+    replicas: r.items,
+    connections: c.items,
+    nodes: n.items,
+    snapshots: s.items,
+    copies: k.items,
+  };
 }
 
 async function checkHere(
@@ -57,8 +72,12 @@ function bySeverity(a: Finding, b: Finding): number {
   return a.object < b.object ? -1 : a.object > b.object ? 1 : 0;
 }
 
-function summary({ volumes, replicas, connections, nodes }: Objects, errors: number, warnings: number): string {
-  const counts = `${volumes.length} volumes, ${replicas.length} replicas, ${connections.length} connections, ${nodes.length} storage nodes`;
+function summary(
+  { volumes, replicas, connections, nodes, snapshots }: Objects,
+  errors: number,
+  warnings: number,
+): string {
+  const counts = `${volumes.length} volumes, ${replicas.length} replicas, ${connections.length} connections, ${nodes.length} storage nodes, ${snapshots.length} snapshots`;
   return errors + warnings === 0 ? `${counts}: all is well\n` : `${counts}: ${errors} errors, ${warnings} warnings\n`;
 }
 

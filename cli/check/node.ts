@@ -19,6 +19,7 @@ import type { LvmVolume } from '../../lib/host/lvm.ts';
 import { isReplicaVolume } from '../../storage-agent/replica/identity.ts';
 import { error, warning, type Finding } from './findings.ts';
 import type { Objects } from './objects.ts';
+import { checkCopiesHere } from './snapshots.ts';
 
 /** What one machine has of ours, read from its kernel and its LVM. */
 export interface NodeFacts {
@@ -43,6 +44,7 @@ export function checkNode(facts: NodeFacts, objects: Objects): Finding[] {
   return [
     ...facts.problems.map((problem) => warning(`node ${facts.node}`, problem)),
     ...checkStorage(facts, objects),
+    ...checkCopiesHere(facts, objects),
     ...checkClient(facts, objects),
   ];
 }

@@ -1,12 +1,15 @@
 import {
   findCondition,
   RECOVERING_ANNOTATION,
+  type ReplicatedSnapshot,
   type ReplicatedVolume,
+  type SnapshotReplica,
   type StorageNode,
   type VolumeConnection,
   type VolumeReplica,
 } from '../../lib/api/index.ts';
 import { error, warning, type Finding } from './findings.ts';
+import { checkSnapshots } from './snapshots.ts';
 
 /** All objects of Holdfast, read at one moment. */
 export interface Objects {
@@ -14,6 +17,8 @@ export interface Objects {
   readonly replicas: readonly VolumeReplica[];
   readonly connections: readonly VolumeConnection[];
   readonly nodes: readonly StorageNode[];
+  readonly snapshots: readonly ReplicatedSnapshot[];
+  readonly copies: readonly SnapshotReplica[];
 }
 
 /** What the objects say against each other, and what they leave over. Pure. */
@@ -23,6 +28,7 @@ export function checkObjects(objects: Objects): Finding[] {
     ...objects.replicas.flatMap((replica) => checkReplica(replica, objects)),
     ...objects.connections.flatMap((connection) => checkConnection(connection, objects)),
     ...objects.nodes.flatMap(checkNode),
+    ...checkSnapshots(objects),
   ];
 }
 

@@ -42,6 +42,8 @@ export function startAdmin(options: AdminOptions): Admin {
     replicas: kube.resource(kinds.volumeReplicas),
     connections: kube.resource(kinds.volumeConnections),
     storageNodes: kube.resource(kinds.storageNodes),
+    snapshots: kube.resource(kinds.replicatedSnapshots),
+    copies: kube.resource(kinds.snapshotReplicas),
     leases: kube.resource(kinds.leases, namespace),
     nowMs: () => WORLD_BEGAN_MS + scheduler.now(),
     out: (text) => {
