@@ -25,7 +25,7 @@ const classKind: ResourceKind<StorageClass> = {
   plural: 'storageclasses',
   namespaced: false,
 };
-const manifest = path.join(import.meta.dirname, '../../charts/holdfast/files/admission/storage-classes.yaml');
+const manifest = path.join(import.meta.dirname, '../../charts/holdfast/files/admission/classes.yaml');
 
 let api: TestApi;
 let serial = 0;
@@ -49,6 +49,40 @@ beforeAll(async () => {
 }, 120_000);
 afterAll(async () => {
   await api?.stop();
+});
+
+describe('a VolumeAttributesClass', () => {
+  const attributesKind: ResourceKind<KubeObject> = {
+    ...classKind,
+    kind: 'VolumeAttributesClass',
+    plural: 'volumeattributesclasses',
+  };
+  const of = async (
+    parameters: Readonly<Record<string, string>>,
+    driverName = 'csi.holdfast.dev',
+  ): Promise<KubeObject> => {
+    const metadata = { name: `class-${(serial += 1)}` };
+    return await resource(api.connection, attributesKind).create({ metadata, driverName, parameters } as KubeObject);
+  };
+
+  test.each([[{ replicas: '3' }], [{ legTimeout: '1s', onSlowLeg: 'Drop after 30s' }]])(
+    'with %j is accepted',
+    async (parameters) => {
+      await expect(of(parameters as unknown as Record<string, string>)).resolves.toBeDefined();
+    },
+  );
+
+  test.each([
+    [{ replicas: '9' }, 'replicas is "9": expected a number from 1 to 8'],
+    [{ provisioning: 'Thick' }, 'unknown parameter "provisioning"; the known ones are replicas'],
+    [{ 'csi.storage.k8s.io/fstype': 'xfs' }, 'unknown parameter'],
+  ])('with %j is refused', async (parameters, says) => {
+    await expect(of(parameters as unknown as Record<string, string>)).rejects.toThrow(says);
+  });
+
+  test('of another driver may say what it likes', async () => {
+    await expect(of({ iops: '5' }, 'other.example')).resolves.toBeDefined();
+  });
 });
 
 describe('a StorageClass', () => {
