@@ -74,7 +74,7 @@ test.each([
     'everything',
     [
       '--set',
-      `snapshots.enabled=true,image.digest=sha256:${'0'.repeat(64)},agentImage.digest=sha256:${'1'.repeat(64)}`,
+      `snapshots.enabled=true,snapshots.groups=true,image.digest=sha256:${'0'.repeat(64)},agentImage.digest=sha256:${'1'.repeat(64)}`,
       '--set',
       'kubeletDir=/data/kubelet',
     ],
