@@ -168,7 +168,7 @@ export class Mapper {
         this.valves.delete(name);
         return nothing;
       case 'info':
-        return { out: args.includes('blkdevname') ? valve.device : valve.devNo };
+        return { out: `${valve.devNo.replace(':', ' ')} ${valve.device}` };
       case 'status':
         return { out: valve.status() };
       case 'load': {
