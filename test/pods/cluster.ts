@@ -82,7 +82,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     diskFile: disk.file,
     mountPoint: '/kube',
     prepare: `/kube/bin/prepare ${baseImage('holdfast-agent')}`,
-    memoryMiB: 896,
+    memoryMiB: 1024,
     cpus: 2,
     translationMiB: 512,
   };
@@ -123,7 +123,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
       'kube-controller-manager',
       `--service-account-private-key-file=${path.join(pki, 'sa.key')}`,
       `--root-ca-file=${path.join(pki, 'ca.crt')}`,
-      '--node-monitor-grace-period=30s',
+      '--node-monitor-grace-period=40s',
       '--attach-detach-reconcile-sync-period=20s',
     );
     await onHost('kube-scheduler');

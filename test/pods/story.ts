@@ -5,7 +5,7 @@ import type { Vm } from '../lab/vm/vm.ts';
 import { apply, nodeToken } from '../system/manifests.ts';
 import { IMAGE_PREFIX, type Cluster } from './cluster.ts';
 import { get, isReady, list, until, type Pod } from './kube.ts';
-import { claim, CONTROL_NODES, counter, LEDGER, pod, type Manifest } from './manifests.ts';
+import { APP_NODES, claim, CONTROL_NODES, counter, LEDGER, pod, type Manifest } from './manifests.ts';
 import type { Teller } from './report.ts';
 
 const NAMESPACE = 'holdfast-system';
@@ -82,6 +82,7 @@ async function valuesFile(cluster: Cluster): Promise<string> {
     agentImage: { repository: `${IMAGE_PREFIX}holdfast-agent` },
     operator: one,
     csiController: one,
+    csiNode: { nodeSelector: APP_NODES },
     leaseDuration: '5s',
     storageClasses: [
       {
