@@ -9,9 +9,6 @@ import { scheduleOf } from './schedule.ts';
 /** Seeds that nobody has run before, next to all that once broke a law. HOLDFAST_SIM_SEEDS says another number. */
 const FRESH_SEEDS = 3000;
 
-/** What a person does after a disaster: its many ends are looked at by `make sim`, see the README. */
-const LEFT_OUT = 'restore,force';
-
 /** Not coming to rest costs no data, and one fresh schedule in thousands still finds a way: it is told, with its seed. */
 const LIVENESS = 'the volume recovers';
 const MOST_UNREST = 3;
@@ -28,17 +25,7 @@ interface Report {
 /** `make sim` on all cores, in a process of its own: it shows how far it is, and tells a failure with its history and its seed. */
 async function simulate(seeds: number): Promise<Report> {
   const program = path.join(import.meta.dirname, 'main.ts');
-  const args = [
-    program,
-    '--seeds',
-    String(seeds),
-    '--without',
-    LEFT_OUT,
-    '--jobs',
-    String(availableParallelism()),
-    '-o',
-    'json',
-  ];
+  const args = [program, '--seeds', String(seeds), '--jobs', String(availableParallelism()), '-o', 'json'];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   return JSON.parse(await text(child.stdout)) as Report;
 }
