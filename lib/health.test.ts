@@ -19,6 +19,20 @@ test('a program lives before it is ready', async () => {
   }
 });
 
+test('figures are told where there are some', async () => {
+  const metrics = () => [{ name: 'holdfast_x', help: 'X.', type: 'gauge' as const, samples: [{ value: 1 }] }];
+  const server = await serveHealth('127.0.0.1:0', () => false, metrics);
+  const without = await serveHealth('127.0.0.1:0', () => true);
+  try {
+    const answer = await fetch(`http://127.0.0.1:${server.port}/metrics`);
+    expect(answer.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
+    expect(await answer.text()).toContain('holdfast_x 1');
+    expect(await ask(without.port, '/metrics')).toBe(404);
+  } finally {
+    await Promise.all([server.close(), without.close()]);
+  }
+});
+
 test.each(['9501', 'localhost', '127.0.0.1:http', ':70000', '::1:9501'])('"%s" is no address', async (address) => {
   await expect(serveHealth(address, () => true)).rejects.toThrow(`HF004: --health is "${address}": expected HOST:PORT`);
 });

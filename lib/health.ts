@@ -1,6 +1,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { HoldfastError } from './api/errors.ts';
+import { exposition, METRICS_TYPE, type Metric } from './metrics.ts';
 
 /** Where a program answers the kubelet's probes. */
 export interface HealthServer {
@@ -9,31 +10,38 @@ export interface HealthServer {
   close(): Promise<void>;
 }
 
-/** What a probe may ask; it tells nothing but yes or no, so that anybody may ask. */
-const PATHS = ['/livez', '/readyz'];
-
 /** {@link serveHealth} where an address is given. */
 export async function serveHealthIfAsked(
   address: string | undefined,
   ready: () => boolean,
+  metrics?: () => readonly Metric[],
 ): Promise<HealthServer | undefined> {
-  return address === undefined ? undefined : await serveHealth(address, ready);
+  return address === undefined ? undefined : await serveHealth(address, ready, metrics);
 }
 
 /**
- * Answers `GET /livez` (the program's event loop turns) and `GET /readyz` (it can do its work: its caches are filled).
+ * Answers `GET /livez` (the program's event loop turns) and `GET /readyz` (it can do its work: its caches are filled), which
+ * tell yes or no; and `GET /metrics`, where there are some.
  *
  * @param address `HOST:PORT`; without a host, every address of the machine
  * @throws HoldfastError HF004 for an address that is none; Error when the port is taken
  */
-export async function serveHealth(address: string, ready: () => boolean): Promise<HealthServer> {
+export async function serveHealth(
+  address: string,
+  ready: () => boolean,
+  metrics?: () => readonly Metric[],
+): Promise<HealthServer> {
   const { host, port } = parseAddress(address);
   const server = createServer((request, response) => {
-    const path = new URL(request.url ?? '/', 'http://health').pathname;
-    const known = request.method === 'GET' && PATHS.includes(path);
-    const isWell = path === '/livez' || ready();
-    response.writeHead(known ? (isWell ? 200 : 503) : 404, { 'content-type': 'text/plain', connection: 'close' });
-    response.end(known ? (isWell ? 'ok\n' : 'not ready\n') : 'not found\n');
+    const answer = (status: number, text: string, type = 'text/plain'): void => {
+      response.writeHead(status, { 'content-type': type, connection: 'close' });
+      response.end(text);
+    };
+    const path = request.method === 'GET' ? new URL(request.url ?? '/', 'http://health').pathname : '';
+    if (path === '/livez') answer(200, 'ok\n');
+    else if (path === '/readyz') answer(ready() ? 200 : 503, ready() ? 'ok\n' : 'not ready\n');
+    else if (path === '/metrics' && metrics !== undefined) answer(200, exposition(metrics()), METRICS_TYPE);
+    else answer(404, 'not found\n');
   });
   server.requestTimeout = 5000;
   server.maxConnections = 16;

@@ -10,6 +10,7 @@ import { kubeOver } from '../lib/kube/kube.ts';
 import { runWithLeaderElection, startHeartbeat } from '../lib/kube/lease.ts';
 import { createLogger, describeError } from '../lib/log.ts';
 import { stopOnSignal } from '../lib/shutdown.ts';
+import { metricsOf, type View } from './metrics.ts';
 import { runVolumeController } from './volume/controller.ts';
 import { defaultSettings } from './volume/world.ts';
 
@@ -51,7 +52,14 @@ const connection = await orExit('operator', () =>
   connect({ kubeconfigPath: options.kubeconfig, userAgent: 'holdfast-operator' }),
 );
 // One that waits for the lead is as ready as it can be.
-const health = await orExit('operator', () => serveHealthIfAsked(options.health, () => true));
+let view: View | undefined;
+const health = await orExit('operator', () =>
+  serveHealthIfAsked(
+    options.health,
+    () => true,
+    () => metricsOf(view),
+  ),
+);
 const { namespace } = options;
 const identity = options.identity ?? `${os.hostname()}-${randomUUID().slice(0, 8)}`;
 const leases = resource(connection, kinds.leases, namespace);
@@ -69,6 +77,9 @@ const work = (signal: AbortSignal): Promise<void> =>
       settings: defaultSettings,
       log,
       concurrency: options.concurrency,
+      onView: (now) => {
+        view = now;
+      },
     },
     signal,
   );

@@ -7,6 +7,7 @@ import type { Kube } from '../../lib/kube/kube.ts';
 import type { Logger } from '../../lib/log.ts';
 import { createSnapshotController, MADE_FROM, madeFromIndex } from '../snapshot/controller.ts';
 import { createLiveness } from './liveness.ts';
+import type { View } from '../metrics.ts';
 import type { ReplicatedVolume } from './model.ts';
 import type { Caches } from './observe.ts';
 import { createReconciler } from './reconcile.ts';
@@ -28,6 +29,8 @@ export interface VolumeControllerOptions {
   readonly log: Logger;
   /** Volumes worked on at the same time. */
   readonly concurrency: number;
+  /** Told what is known once it is known, and undefined when it is no longer looked at. */
+  readonly onView?: (view: View | undefined) => void;
 }
 
 /**
@@ -157,10 +160,16 @@ export async function runVolumeController(
     if (!signal.aborted) {
       controller.start();
       snapshots.controller.start();
+      options.onView?.({
+        volumes: () => volumes.list(),
+        storageNodes: () => nodes.list(),
+        isAlive: (node) => liveness.isFresh(storageLeaseName(node)),
+      });
       log.info('volumes are being looked after', { volumes: volumes.list().length });
       await aborted(signal);
     }
   } finally {
+    options.onView?.(undefined);
     await Promise.all([controller.stop(), snapshots.controller.stop()]);
     await Promise.all(informers.map((informer) => informer.stop()));
   }

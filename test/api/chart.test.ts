@@ -76,7 +76,7 @@ test.each([
       '--set',
       `snapshots.enabled=true,snapshots.groups=true,image.digest=sha256:${'0'.repeat(64)},agentImage.digest=sha256:${'1'.repeat(64)}`,
       '--set',
-      'kubeletDir=/data/kubelet',
+      'kubeletDir=/data/kubelet,metrics.serviceMonitor.enabled=true,metrics.rules.enabled=true',
     ],
   ],
   ['without-csi', ['--set', 'csiController.enabled=false,networkPolicy.enabled=false,storageClasses=null']],

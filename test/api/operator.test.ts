@@ -1,5 +1,7 @@
 import { DEFAULT_STALL_POLICY } from '../../lib/api/policy.ts';
 import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
@@ -37,6 +39,7 @@ const chart = path.join(import.meta.dirname, '../../charts/holdfast/files');
 let api: TestApi;
 let dir: string;
 let operator: Daemon | undefined;
+let healthPort: number;
 const opened: KubeConnection[] = [];
 const heartbeats = new Map<string, Heartbeat>();
 
@@ -110,12 +113,24 @@ async function startOperator(): Promise<void> {
   await writeFile(kubeconfig, api.plane.kubeconfigForToken(await token('operator')));
   const program = path.join(import.meta.dirname, '../../operator/main.ts');
   const args = ['--disable-warning=ExperimentalWarning', program, '--kubeconfig', kubeconfig];
-  operator = await startDaemon('operator', process.execPath, [...args, '--lease-duration', `${leaseMs}ms`], {
+  const health = ['--health', `127.0.0.1:${healthPort}`];
+  operator = await startDaemon('operator', process.execPath, [...args, ...health, '--lease-duration', `${leaseMs}ms`], {
     logFile: path.join(dir, 'operator.log'),
   });
 }
 
+/** A port that was free a moment ago. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
 beforeAll(async () => {
+  healthPort = await freePort();
   dir = await mkdtemp(path.join(os.tmpdir(), 'holdfast-operator-'));
   api = await startTestApi();
   await applyFolder('rbac');
@@ -320,6 +335,14 @@ describe('the operator on a real API server', () => {
     const before = await volume('pg');
     await new Promise((resolve) => setTimeout(resolve, leaseMs));
     expect((await volume('pg')).metadata.resourceVersion).toBe(before.metadata.resourceVersion);
+  });
+
+  test('Prometheus is told of the volume, and of the storage nodes', async () => {
+    const text = await (await fetch(`http://127.0.0.1:${healthPort}/metrics`)).text();
+    expect(text).toContain('holdfast_operator_leading 1\n');
+    expect(text).toContain('holdfast_volume_in_sync_replicas{volume="pg"} 2\n');
+    expect(text).toContain('holdfast_volume_attached{volume="pg",node="c1"} 1\n');
+    expect(text).toContain('holdfast_storage_node_alive{storage_node="s1"} 1\n');
   });
 
   let replacement = '';
