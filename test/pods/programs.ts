@@ -35,7 +35,6 @@ export async function podPrograms(progress: Progress): Promise<PodPrograms> {
     package: `k8s.io/kubernetes/cmd/${name}`,
     ldflags: versionFlags(version),
   });
-  const fixed = (name: string): GoProgram => ({ package: name, ldflags: '-s -w', static: true });
   const containerd = (name: string): GoProgram => fixed(`github.com/containerd/containerd/v2/cmd/${name}`);
   const cni = (name: string): GoProgram => fixed(`github.com/containernetworking/plugins/plugins/${name}`);
   return {
@@ -88,19 +87,32 @@ export async function podPrograms(progress: Progress): Promise<PodPrograms> {
       },
       progress,
     ),
-    provisioner: await goPrograms(
-      {
-        moduleDir: path.join(import.meta.dirname, 'provisioner'),
-        kind: 'provisioner',
-        title: 'csi-provisioner',
-        instead: INSTEAD,
-        needBytes: 2 * GIB,
-        estimateMs: 3 * 60_000,
-        programs: {
-          'csi-provisioner': fixed('github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner'),
-        },
-      },
-      progress,
-    ),
+    provisioner: await provisionerFolder(progress),
   };
+}
+
+/** The path of csi-provisioner, for tests on a real API server. @throws LabError as {@link podPrograms} */
+export async function provisionerProgram(progress: Progress): Promise<string> {
+  return path.join(await provisionerFolder(progress), 'csi-provisioner');
+}
+
+async function provisionerFolder(progress: Progress): Promise<string> {
+  return await goPrograms(
+    {
+      moduleDir: path.join(import.meta.dirname, 'provisioner'),
+      kind: 'provisioner',
+      title: 'csi-provisioner',
+      instead: INSTEAD,
+      needBytes: 2 * GIB,
+      estimateMs: 3 * 60_000,
+      programs: {
+        'csi-provisioner': fixed('github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner'),
+      },
+    },
+    progress,
+  );
+}
+
+function fixed(name: string): GoProgram {
+  return { package: name, ldflags: '-s -w', static: true };
 }
