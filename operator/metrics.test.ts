@@ -50,7 +50,7 @@ describe('docs/reference/metrics.md', () => {
 
   test('explains every metric and no other', () => {
     const told = [...page.matchAll(/`(holdfast_[a-z_]+)`/g)].map((match) => match[1]);
-    expect([...new Set(told)].toSorted()).toEqual(names.toSorted());
+    expect(new Set(told)).toEqual(new Set(names));
   });
 
   test('the alerts of the chart rest on metrics that exist, and each has its section', () => {
