@@ -63,14 +63,23 @@ function explain(volume: ReplicatedVolume, replicas: readonly VolumeReplica[], r
     left === undefined ? since : `${since}${left.reason === undefined ? '' : ` (${left.reason})`}.`,
     `Every write since then is lost, also those that were acknowledged. They are on ${inSync.map(where).join(' and ')}.`,
     `When ${inSync.length === 1 ? 'it returns, it gets' : 'they return, they get'} a full copy of ${replica}; nothing brings the lost writes back.`,
+    ...(left?.mixedSince === undefined ? [] : [mixture(replica, left.mixedSince)]),
     'A client that still reaches them may go on writing until it learns of this; that is lost as well.',
     'The replica may have been dropped in the middle of a write of the filesystem: expect a journal replay, check the data.',
   ];
+}
+
+/** Of a replica to which data was being copied when the source was lost. */
+export function mixture(replica: string, since: string): string {
+  return `Data was being copied to ${replica} since ${since}, and that has not ended: it holds blocks of two times, which no filesystem may survive. Choose it only if nothing else is left.`;
 }
 
 function candidates(volume: ReplicatedVolume): string[] {
   const { inSync = [], outOfSync = {} } = volume.status ?? {};
   return (volume.status?.replicas ?? [])
     .filter(({ name }) => !inSync.includes(name) && Object.hasOwn(outOfSync, name))
-    .map(({ name, storageNode }) => `${name} on ${storageNode} lacks what was written since ${outOfSync[name]?.at}`);
+    .map(({ name, storageNode }) => {
+      const isMixed = outOfSync[name]?.mixedSince !== undefined;
+      return `${name} on ${storageNode} lacks what was written since ${outOfSync[name]?.at}${isMixed ? ', and holds blocks of two times, as a copy to it has not ended' : ''}`;
+    });
 }

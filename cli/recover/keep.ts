@@ -1,4 +1,5 @@
 import { describeStamp, type RecordStamp, type ReplicatedVolume } from '../../lib/api/index.ts';
+import { mixture } from '../force-start.ts';
 import { build, heights, nextOrdinal, type VolumeRecovery } from './build.ts';
 import type { DiskCopy, DiskVolume, Evidence } from './evidence.ts';
 
@@ -82,14 +83,17 @@ function oneOfEachName(
 }
 
 /** What a person must know before deciding. */
-function lost({ disks, api }: Undecided, chosen: DiskCopy): string[] {
+function lost({ disks, mine, api }: Undecided, chosen: DiskCopy): string[] {
+  const mixedSince = mine?.status?.outOfSync?.[chosen.name]?.mixedSince;
   const others = disks.copies.filter((each) => each !== chosen);
   return [
     `every acknowledged write that ${chosen.name} on ${chosen.node} does not hold is lost, for good:`,
     ...others.map((each) => `  ${each.name} on ${each.node} knows ${describeRecord(each)}: it gets a full copy`),
     ...(api === undefined ? [] : [`  the API server has ${describeStamp(api)}`]),
     'a client that has the volume is cut off; what it has written to the others meanwhile is lost as well',
-    `if a copy to ${chosen.name} was under way, it holds a mixture: check the filesystem and the data`,
+    mixedSince === undefined
+      ? 'it is as after a loss of power: check the filesystem and the data'
+      : mixture(chosen.name, mixedSince),
   ];
 }
 

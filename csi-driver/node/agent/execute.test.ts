@@ -210,3 +210,32 @@ describe('after the API server has been restored from a backup, what it says of 
     expect(memory.forgotten).toBe(kind === 'Full');
   });
 });
+
+describe('a leg that was in sync once is none to go on from as long as data is copied to it', () => {
+  const joined = async (outOfSync: object, isAway = false): Promise<string[]> => {
+    fresh = volumeWith('Member');
+    Object.assign(fresh.status ?? {}, { outOfSync });
+    const context = contextOf({ ...leg(), namespace: { name: 'nvme1n1', devNo: '259:1' } } as unknown as LegFacts);
+    const addMember = () => Promise.resolve(void done.push('add member'));
+    Object.assign(context.ports.md, { addMember });
+    if (isAway) Object.assign(context.volumes, { patch: () => Promise.reject(new Error('no answer')) });
+    await execute({ kind: 'Join', nqn: 'b', slot: 1, sync: 'Full' }, context);
+    await new Promise((resolve) => setImmediate(resolve));
+    return done;
+  };
+
+  test('which is recorded before the first block is copied', async () => {
+    expect(await joined({ 'v-b': { epoch: 6, at: 'then' } })).toEqual(['record v-a', 'add member']);
+    expect(recorded).toMatchObject({ at: 'then', mixedSince: '1970-01-01T00:00:00.000Z' });
+  });
+
+  test('and without that nothing is copied', async () => {
+    expect(await joined({ 'v-b': { epoch: 6, at: 'then' } }, true)).toEqual([]);
+  });
+
+  test('once is enough, and a new replica was never anything to go on from', async () => {
+    expect(await joined({ 'v-b': { epoch: 6, at: 'then', mixedSince: 'before' } })).toEqual(['add member']);
+    done = [];
+    expect(await joined({})).toEqual(['add member']);
+  });
+});

@@ -9,6 +9,7 @@ import {
 import { stampOf, type RecordStamp } from '../../../lib/api/record-stamp.ts';
 import { hasErred } from '../../../lib/host/md.ts';
 import { readBlockStat } from '../../../lib/host/sysfs.ts';
+import { recordMixed } from './mixed.ts';
 import { isRecordCurrent, withoutClaims } from './bitmap-claims.ts';
 import { factsOf, isMember, record, type ExecuteContext } from './context.ts';
 import { askDrain, drop, goOn } from './drop.ts';
@@ -128,6 +129,7 @@ async function join(action: Extract<Action, { kind: 'Join' }>, context: ExecuteC
   const sizeBytes = arrayBytes(context);
   memory.leg(action.nqn).drainAsked = false;
   const kind = action.sync === 'Bitmap' && (await isRecordCurrent(context)) ? 'Bitmap' : 'Full';
+  await recordMixed(leg, context);
   // A join that was cut off has its valve in the array already.
   const valve = leg.member && leg.valve ? leg.valve : await freshValve(leg, context);
   const dirtyBytes = kind === 'Full' ? sizeBytes : await dirtyBytesOf(context);

@@ -29,6 +29,8 @@ export interface OutOfSync {
   readonly bootId?: string | null;
   readonly nqn?: string | null;
   readonly reason?: string;
+  /** Since when data is copied to it: until that has ended it is no state of the volume. */
+  readonly mixedSince?: string;
 }
 
 const ATTEMPTS = 8;

@@ -200,6 +200,10 @@ export interface ReplicatedVolumeStatus {
       nqn?: string;
       at: string;
       reason?: string;
+      /**
+       * Since when data has been copied to it. Until that has come to its end the replica holds blocks of two times.
+       */
+      mixedSince?: string;
     };
   };
   /**

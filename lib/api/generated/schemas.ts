@@ -484,6 +484,12 @@ export const schemas = {
                 },
                 at: { type: 'string', format: 'date-time' },
                 reason: { type: 'string', maxLength: 1024 },
+                mixedSince: {
+                  type: 'string',
+                  format: 'date-time',
+                  description:
+                    'Since when data has been copied to it. Until that has come to its end the replica holds blocks of two times.',
+                },
               },
             },
           },
