@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 KEEP ?=
 LAB := $(NODE) test/lab/main.ts
 
-.PHONY: help install bench sim model mutants chaos stall build generate verify lint format typecheck test test-unit test-api test-lab test-sanity test-gate demo demo-clean demo-kubectl lab-assets images images-lock test-pods clean
+.PHONY: help install bench sim model mutants chaos stall build generate verify lint format typecheck test test-unit test-api test-lab test-sanity test-gate demo demo-clean demo-kubectl lab-assets images images-lock test-pods bench-claims clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -53,7 +53,7 @@ test-lab: build ## tests on real kernels in QEMU (root; built the first time)
 
 test-sanity: build ## csi-sanity against the CSI services: first over fakes, then in the lab (root)
 	npm run -s test:api -- test/api/sanity
-	$(LAB) run --name sanity -- npm run -s test:lab -- test/system/sanity
+	HOLDFAST_SANITY=1 $(LAB) run --name sanity -- npm run -s test:lab -- test/system/sanity
 
 test-gate: build ## everything about the write gate by itself, on the kernel that HOLDFAST_LAB_KERNEL names (root)
 	HOLDFAST_GATE_ALL=1 HOLDFAST_GATE_SHOW=1 $(LAB) run -- npm run -s test:lab -- test/gate/gate-all
@@ -61,6 +61,9 @@ test-gate: build ## everything about the write gate by itself, on the kernel tha
 test-pods: install ## pods that claim volumes, in VMs with kubelet and containerd, with Holdfast from its chart (root; built the first time)
 	$(NODE) test/pods/prepare.ts
 	$(LAB) run $(if $(KEEP),--keep --name pods) -- $(NODE) test/pods/main.ts $(if $(KEEP),--keep)
+
+bench-claims: build ## 200 claims at once against a driver that does nothing, and API requests per volume
+	$(NODE) test/pods/claims.ts $(ARGS)
 
 demo: build ## the main job on real kernels, told on the terminal; KEEP=1 leaves it running
 	$(LAB) run --name demo $(if $(KEEP),--keep) -- $(NODE) test/demo/main.ts $(if $(KEEP),--keep)

@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 
 /** One step of the test, as it went. */
@@ -58,4 +58,11 @@ export async function writeReport(report: PodsReport): Promise<string> {
   await mkdir(path.dirname(REPORT_FILE), { recursive: true });
   await writeFile(REPORT_FILE, `${JSON.stringify(report, null, 2)}\n`);
   return REPORT_FILE;
+}
+
+/** Puts figures into build/pods-report.json, beside those that are there. */
+export async function mergeFigures(figures: PodsReport['figures']): Promise<void> {
+  const before = await readFile(REPORT_FILE, 'utf8').catch(() => '{"steps":[],"figures":{},"ok":true}');
+  const report = JSON.parse(before) as PodsReport;
+  await writeReport({ ...report, figures: { ...report.figures, ...figures } });
 }
