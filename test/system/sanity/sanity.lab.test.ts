@@ -1,7 +1,7 @@
 import { cp, mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { clusterBinaries } from '../../cluster/binaries.ts';
 import { startLab, type Lab } from '../../lab/lab.ts';
 import type { Vm } from '../../lab/vm/vm.ts';
@@ -11,6 +11,8 @@ import { readGinkgo } from '../../sanity/report.ts';
 import { token } from '../manifests.ts';
 import { startSystem, storageReady, type System } from '../system.ts';
 
+/** Many minutes: `make test-sanity`. */
+const isWanted = process.env['HOLDFAST_SANITY'] === '1';
 const MINUTE_MS = 60_000;
 const SUITE_MS = 40 * MINUTE_MS;
 // csi-sanity may have to be built first.
@@ -33,6 +35,7 @@ let lab: Lab;
 let system: System;
 
 beforeAll(async () => {
+  if (!isWanted) return;
   const { 'csi-sanity': sanity } = await clusterBinaries(terminalProgress(process.stderr));
   appDir = await mkdtemp(path.join(os.tmpdir(), 'holdfast-sanity-'));
   await cp('dist', appDir, { recursive: true });
@@ -62,50 +65,53 @@ afterAll(async () => {
   if (appDir !== undefined) await rm(appDir, { recursive: true, force: true });
 });
 
-test.each(['mount', 'block'])('csi-sanity has no complaint about %s volumes on real kernels', async (accessType) => {
-  const client = lab.vm('c1');
-  const report = `/tmp/${accessType}.json`;
-  const args = [
-    '--csi.endpoint=unix:///run/holdfast/csi.sock',
-    `--csi.controllerendpoint=${CONTROLLER}`,
-    `--csi.mountdir=/tmp/${accessType}-target`,
-    `--csi.stagingdir=/tmp/${accessType}-staging`,
-    `--csi.testvolumeaccesstype=${accessType}`,
-    `--csi.testvolumesize=${VOLUME_BYTES}`,
-    `--csi.testvolumeexpandsize=${EXPANDED_BYTES}`,
-    '--csi.testnodevolumeattachlimit',
-    `--ginkgo.json-report=${report}`,
-    `--ginkgo.timeout=${SUITE_MS / MINUTE_MS}m`,
-    '--ginkgo.no-color',
-  ];
-  const done = await client.exec(`/opt/holdfast/csi-sanity ${args.join(' ')} > /tmp/${accessType}.log 2>&1`, {
-    timeoutMs: SUITE_MS + MINUTE_MS,
-    check: false,
-  });
-  const json = (await client.readFile(report)).toString();
-  const faults = await judge(`kernel/${accessType}`, readGinkgo(json));
-  if (faults.length > 0) process.stderr.write(await system.guestLog(client));
-  expect(faults).toEqual([]);
-  expect(done.code).toBe(0);
-});
-
-// Whatever the suite has made, it has deleted again, and so have the storage nodes.
-test('nothing is left', async () => {
-  const deadline = performance.now() + MINUTE_MS;
-  const left = async (): Promise<readonly string[]> => {
-    const volumes = (await system.volumes.list()).items.map(({ metadata }) => metadata.name);
-    const replicas = (await system.replicas.list()).items.map(({ metadata }) => metadata.name);
-    const mounts = (
-      await lab.vm('c1').exec('grep -c "/tmp/.*-\\(target\\|staging\\)" /proc/mounts || true')
-    ).stdout.trim();
-    const arrays = (await lab.vm('c1').exec('ls -d /sys/block/md*/md 2>/dev/null | wc -l')).stdout.trim();
-    return [
-      ...volumes,
-      ...replicas,
-      ...(mounts === '0' ? [] : [`${mounts} mounts`]),
-      ...(arrays === '0' ? [] : [`${arrays} arrays`]),
+(isWanted ? describe : describe.skip)('csi-sanity on real kernels', () => {
+  test.each(['mount', 'block'])('it has no complaint about %s volumes', async (accessType) => {
+    const client = lab.vm('c1');
+    const report = `/tmp/${accessType}.json`;
+    const args = [
+      '--csi.endpoint=unix:///run/holdfast/csi.sock',
+      `--csi.controllerendpoint=${CONTROLLER}`,
+      `--csi.mountdir=/tmp/${accessType}-target`,
+      `--csi.stagingdir=/tmp/${accessType}-staging`,
+      `--csi.testvolumeaccesstype=${accessType}`,
+      `--csi.testvolumesize=${VOLUME_BYTES}`,
+      `--csi.testvolumeexpandsize=${EXPANDED_BYTES}`,
+      '--csi.testnodevolumeattachlimit',
+      `--ginkgo.json-report=${report}`,
+      `--ginkgo.timeout=${SUITE_MS / MINUTE_MS}m`,
+      '--ginkgo.no-color',
     ];
-  };
-  while ((await left()).length > 0 && performance.now() < deadline) await new Promise((wake) => setTimeout(wake, 1000));
-  expect(await left()).toEqual([]);
+    const done = await client.exec(`/opt/holdfast/csi-sanity ${args.join(' ')} > /tmp/${accessType}.log 2>&1`, {
+      timeoutMs: SUITE_MS + MINUTE_MS,
+      check: false,
+    });
+    const json = (await client.readFile(report)).toString();
+    const faults = await judge(`kernel/${accessType}`, readGinkgo(json));
+    if (faults.length > 0) process.stderr.write(await system.guestLog(client));
+    expect(faults).toEqual([]);
+    expect(done.code).toBe(0);
+  });
+
+  // Whatever the suite has made, it has deleted again, and so have the storage nodes.
+  test('nothing is left', async () => {
+    const deadline = performance.now() + MINUTE_MS;
+    const left = async (): Promise<readonly string[]> => {
+      const volumes = (await system.volumes.list()).items.map(({ metadata }) => metadata.name);
+      const replicas = (await system.replicas.list()).items.map(({ metadata }) => metadata.name);
+      const mounts = (
+        await lab.vm('c1').exec('grep -c "/tmp/.*-\\(target\\|staging\\)" /proc/mounts || true')
+      ).stdout.trim();
+      const arrays = (await lab.vm('c1').exec('ls -d /sys/block/md*/md 2>/dev/null | wc -l')).stdout.trim();
+      return [
+        ...volumes,
+        ...replicas,
+        ...(mounts === '0' ? [] : [`${mounts} mounts`]),
+        ...(arrays === '0' ? [] : [`${arrays} arrays`]),
+      ];
+    };
+    while ((await left()).length > 0 && performance.now() < deadline)
+      await new Promise((wake) => setTimeout(wake, 1000));
+    expect(await left()).toEqual([]);
+  });
 });
