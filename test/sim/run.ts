@@ -3,6 +3,7 @@ import type { Violation } from './laws.ts';
 import type { DiskHealth } from './kernel/types.ts';
 import { API } from './network.ts';
 import type { Schedule, Shape, Step } from './schedule.ts';
+import { deleteSnapshots, snapshotsAtRest, snapshotsLeft } from './snapshots.ts';
 import type { Trace, World, WorldOptions } from './world.ts';
 import { createWorld } from './world.ts';
 
@@ -115,6 +116,9 @@ function apply(world: World, step: Step, trace: Trace | undefined): void {
       world.user.forget(world.volume()?.spec.attachTo ?? '');
       world.admin.recoverAlways();
       return;
+    case 'snapshot':
+      world.snapshot();
+      return;
     case 'expand':
       world.expand();
       return;
@@ -176,9 +180,11 @@ async function comesToRest(world: World, { shape, restsOn = 'c1' }: Schedule): P
     const againMs = scheduler.now();
     if (!(await until('the volume recovers', () => notHealthy(world, restsOn, againMs)))) return;
   }
+  if (!laws.wasRestored() && !(await until('snapshots are taken', () => snapshotsAtRest(world)))) return;
   const volume = world.volume();
   if (volume !== undefined) laws.atRest(volume);
   if (laws.violation() !== undefined || !shape.teardown) return;
+  deleteSnapshots(world.api);
   world.api.volumes.delete(volume?.metadata.name ?? '');
   await until('the volume is deleted', () => leftOf(world));
 }
@@ -228,7 +234,8 @@ function leftOf(world: World): string | undefined {
   const { volumes, replicas, connections } = world.api;
   const left = [...volumes.rows.keys(), ...replicas.rows.keys(), ...connections.rows.keys()];
   if (left.length > 0) return `objects left: ${left.join()}`;
-  return clientLeftovers(world) ?? storageLeftovers(world);
+  const ofSnapshots = world.laws.wasRestored() ? undefined : snapshotsLeft(world);
+  return ofSnapshots ?? clientLeftovers(world) ?? storageLeftovers(world);
 }
 
 /** A step for people. */
@@ -252,6 +259,8 @@ export function describe(step: Step): string {
       return `the volume is wanted ${step.to === '' ? 'nowhere' : `on ${step.to}`}${step.orderly ? '' : ', at once'}`;
     case 'restore':
       return `${API}: restored from a backup of ${step.backMs} ms ago${step.bumped ? '' : ', versions begin anew'}`;
+    case 'snapshot':
+      return 'a snapshot of the volume is wanted';
     case 'expand':
       return 'the volume is to be larger';
     case 'clock':

@@ -55,6 +55,8 @@ export type Step = { readonly atMs: number } &
     | { readonly kind: 'move'; readonly to: string; readonly orderly: boolean }
     /** The API server is restored from a backup that is so old. All machines and programs are up by then, and a person recovers. */
     | { readonly kind: 'restore'; readonly backMs: number; readonly bumped: boolean }
+    /** Somebody wants a snapshot of it. */
+    | { readonly kind: 'snapshot' }
     /** Somebody wants the volume larger. */
     | { readonly kind: 'expand' }
     /** Somebody sets a machine's wall clock. */
@@ -107,7 +109,18 @@ export function scheduleOf(seed: number): Schedule {
   const count = 1 + dice.integer(10);
   const steps = Array.from({ length: count }, () => step(dice, shape, healMs));
   steps.push({ kind: 'move', atMs: 1 + dice.integer(500), to: 'c1', orderly: true });
-  return withClocks(growing(varied({ seed, shape, steps: steps.sort((a, b) => a.atMs - b.atMs), healMs })));
+  const plain = varied({ seed, shape, steps: steps.sort((a, b) => a.atMs - b.atMs), healMs });
+  return snapshotted(withClocks(growing(plain)));
+}
+
+/** In some schedules snapshots are taken, in the midst of everything else. */
+function snapshotted(plain: Schedule): Schedule {
+  const dice = createDice(plain.seed, 8);
+  if (!dice.oneIn(4)) return plain;
+  const late = plain.steps.filter((each) => each.atMs >= plain.healMs);
+  const taken = Array.from({ length: 1 + dice.integer(3) }, (): Step => ({ kind: 'snapshot', atMs: dice.integer(plain.healMs) }));
+  const inTime = [...plain.steps.filter((each) => !late.includes(each)), ...taken].sort((a, b) => a.atMs - b.atMs);
+  return { ...plain, steps: [...inTime, ...late] };
 }
 
 /** In half of the schedules the machines' clocks differ, and one may be set. */

@@ -33,6 +33,7 @@ import type { Shape } from './schedule.ts';
 import { agentOf, clientNames, CONTROL, CONTROLLER, OPERATOR, operatorNames, storageNames } from './schedule.ts';
 import type { ProgramHandle, Scheduler } from './scheduler.ts';
 import { createScheduler } from './scheduler.ts';
+import { judgeSnapshot } from './snapshots.ts';
 import type { User } from './user.ts';
 import { startUser } from './user.ts';
 
@@ -60,6 +61,8 @@ export interface World {
   readonly services: ReadonlyMap<string, Service>;
   readonly history: readonly Operation[];
   volume(): ReplicatedVolume | undefined;
+  /** Somebody wants a snapshot of the volume. */
+  snapshot(): void;
   /** Somebody wants the volume as large as it may get. */
   expand(): void;
   /** Sets a machine's wall clock. */
@@ -138,8 +141,15 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
     history,
     unrecordableMs: (client) => scheduler.now() - (recordedMs.get(agentOf(client)) ?? 0),
   });
+  const isPlain = (): boolean =>
+    !shape.volatileCache &&
+    !laws.wasRestored() &&
+    (shape.onControlPlaneLoss ?? 'Wait') === 'Wait' &&
+    [...api.volumes.rows.values()].every(({ status }) => (status?.lineage ?? 1) === 1);
   api.onCommit = (change) => {
     laws.onCommit(change);
+    const wrong = judgeSnapshot(change, { api, storage, blocks, history, isPlain });
+    if (wrong !== undefined) laws.broken('a snapshot is of one instant', wrong);
     if (trace !== undefined) tellChange(change, (what) => trace(scheduler.now(), 'record', what));
   };
 
@@ -295,6 +305,7 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
     onDecision: () => laws.onDecision(),
   });
 
+  let taken = 0;
   const clocks = new Map<string, number>();
   const setClock = (name: string, byMs: number): void => {
     clocks.set(name, (clocks.get(name) ?? 0) + byMs);
@@ -321,6 +332,10 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
     history,
     volume: () => api.volumes.rows.get(VOLUME),
     expand: () => void api.volumes.patch(VOLUME, { spec: { capacityBytes } }),
+    snapshot: () => {
+      const snapshots = api.table(kinds.replicatedSnapshots);
+      snapshots.create({ metadata: { name: `snap-${(taken += 1)}` }, spec: { volume: VOLUME } });
+    },
     setClock,
     powerOff: (name) => {
       if (!machine(name).on) return;

@@ -1,4 +1,4 @@
-import { LEG_HEADER_BYTES, logicalVolumeName } from '../../../lib/api/names.ts';
+import { copyVolumeName, LEG_HEADER_BYTES, logicalVolumeName } from '../../../lib/api/names.ts';
 import { createNvmet } from '../../../lib/host/nvmet.ts';
 import type { Lvm } from '../../../lib/host/lvm.ts';
 import type { BlockDevices } from '../../../lib/host/blockdev.ts';
@@ -16,6 +16,8 @@ import type { DiskHealth, Export, StorageKernel, StorageKernelOptions } from './
 const MIB = 1024 * 1024;
 const EXTENT_BYTES = 4 * MIB;
 const DEVICE = '/dev/dm-';
+/** How the names of copies of snapshots begin. */
+const COPY = copyVolumeName('');
 const HEADER_BLOCKS = LEG_HEADER_BYTES / BLOCK_BYTES;
 
 /** What client kernels reach over the network. */
@@ -224,7 +226,15 @@ export function createStorageKernel(options: StorageKernelOptions): StorageEnd {
       for (const [volume, disk] of disks) disk.setHealth(healthOf(volume));
     },
     replicas: () =>
-      [...volumes.lvs.values()].filter(({ name }) => name.startsWith('hf-')).map(({ name }) => name.slice(3)),
+      [...volumes.lvs.values()]
+        .filter(({ name }) => name.startsWith('hf-') && !name.startsWith(COPY))
+        .map(({ name }) => name.slice(3)),
+    copies: () =>
+      [...volumes.lvs.values()].filter(({ name }) => name.startsWith(COPY)).map(({ name }) => name.slice(COPY.length)),
+    readCopyBlock(copyUid, block) {
+      const volume = [...volumes.lvs.values()].find(({ name }) => name === copyVolumeName(copyUid));
+      return volume && volumes.content(volume).read(HEADER_BLOCKS + block);
+    },
     readBlock: (uid, block) => blockOf(uid, (content) => content.read(HEADER_BLOCKS + block)),
     readDurableBlock: (uid, block) => blockOf(uid, (content) => content.durable(HEADER_BLOCKS + block)),
     pokeBlock(uid, block, value) {

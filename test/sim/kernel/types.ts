@@ -71,6 +71,9 @@ export interface StorageKernel {
   readBlock(replicaUid: string, block: number): number | undefined;
   /** The same after a loss of power that keeps nothing unflushed. */
   readDurableBlock(replicaUid: string, block: number): number | undefined;
+  /** UIDs of the copies of snapshots that the machine has, and what a block of one holds; undefined for one that isn't there. */
+  copies(): readonly string[];
+  readCopyBlock(copyUid: string, block: number): number | undefined;
   /** Names of nvmet's subsystems, with the host NQNs of their controllers: for leaks, and for the law of one writer. */
   exports(): readonly Export[];
 }
