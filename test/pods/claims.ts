@@ -33,6 +33,7 @@ const NODES = ['s1', 's2', 's3', 's4'];
 const LEASE_MS = 10_000;
 const DRIVERS = { noop: NOOP_DRIVER, holdfast: 'csi.holdfast.dev' } as const;
 type Driver = keyof typeof DRIVERS;
+const CLAIMS = '/api/v1/namespaces/default/persistentvolumeclaims';
 
 const progress = terminalProgress(process.stderr);
 const programs = await podPrograms(progress);
@@ -193,8 +194,6 @@ async function startStorageNode(name: string): Promise<void> {
     return lease === undefined ? undefined : true;
   });
 }
-
-const CLAIMS = '/api/v1/namespaces/default/persistentvolumeclaims';
 
 interface Claim {
   readonly metadata: { readonly name: string };
