@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { loadAll } from 'js-yaml';
+import { readParameters } from '../../csi-driver/controller/parameters.ts';
 import { badParameters, goodParameters } from '../../csi-driver/testing/classes.ts';
 import type { KubeObject } from '../../lib/api/index.ts';
 import { resource, type ResourceKind } from '../../lib/kube/client.ts';
@@ -96,6 +97,20 @@ describe('a StorageClass', () => {
       await expect(create({ parameters })).rejects.toThrow(says);
     },
   );
+
+  test('of the examples, and of the reference, is accepted', async () => {
+    const root = path.join(import.meta.dirname, '../..');
+    const examples = await readFile(path.join(root, 'charts/holdfast/examples/storage-classes.yaml'), 'utf8');
+    const page = await readFile(path.join(root, 'docs/reference/storage-class.md'), 'utf8');
+    const blocks = [...page.matchAll(/^```yaml\n([\s\S]*?)^```$/gm)].map((match) => match[1] ?? '');
+    const all = [examples, ...blocks].flatMap((text) => loadAll(text) as (StorageClass & { kind?: string })[]);
+    const shown = all.filter((object) => object.kind === 'StorageClass');
+    expect(shown.length).toBeGreaterThan(4);
+    for (const object of shown) {
+      await expect(resource(api.connection, classKind).create(object)).resolves.toBeDefined();
+      expect(() => readParameters(object.parameters ?? {})).not.toThrow();
+    }
+  });
 
   test('of another driver may say what it likes', async () => {
     const other = create({ provisioner: 'other.example', parameters: { replicas: 'many' }, mountOptions: ['bind'] });
