@@ -124,6 +124,13 @@ export function createLaws(options: LawsOptions): Laws {
     compareSets(before, after);
   };
 
+  /** What users saw up to now is explained by what they were told; what they see at the end as well, when it is given. */
+  const checkReads = (last: readonly Operation[]): void => {
+    const done = truth.history().filter(({ kind, completedMs }) => kind === 'write' || completedMs !== undefined);
+    const found = checkHistory([...done, ...last]);
+    if (found.length > 0 && !truth.isOpen()) broken('acknowledged writes are never lost', explainAll(found));
+  };
+
   const lineageBegins = (old: Status, now: Status): void => {
     const isDecided = accepted === (old.recordGeneration ?? 0);
     // Another one is what the disks know and the API server had forgotten.
@@ -134,6 +141,8 @@ export function createLaws(options: LawsOptions): Laws {
         `a start is forced that was asked for when the record was ${accepted}, and it is ${old.recordGeneration} by now`,
       );
     accepted = -1;
+    // The history that ends here is judged now: of its reads nothing is left afterwards.
+    if (forgottenEpoch === undefined && unrecorded.size === 0) checkReads([]);
     const { inSync = [] } = now;
     if (inSync.length > 1)
       broken('start only from the record', `after a forced start ${inSync.join(', ')} are in sync`);
@@ -346,10 +355,8 @@ export function createLaws(options: LawsOptions): Laws {
         });
         if (differing.length > 0) broken('legs are identical', `${name}: ${differing.join('; ')}`);
       }
-      const done = truth.history().filter(({ kind, completedMs }) => kind === 'write' || completedMs !== undefined);
       const reads = first === undefined ? [] : readsOf(first.values, first.name, atMs, atMs);
-      const found = checkHistory([...done, ...reads.filter(({ block }) => blocks.includes(block))]);
-      if (found.length > 0 && !truth.isOpen()) broken('acknowledged writes are never lost', explainAll(found));
+      checkReads(reads.filter(({ block }) => blocks.includes(block)));
     },
   };
 }
