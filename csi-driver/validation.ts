@@ -1,3 +1,4 @@
+import { MAX_NAME_LENGTH } from '../lib/api/names.ts';
 import { formatBytes } from '../lib/api/size.ts';
 import { fsTypes, minFsBytes, type FsType } from '../lib/host/mkfs.ts';
 import { CsiError, invalid } from './grpc/errors.ts';
@@ -27,12 +28,11 @@ const accesses: ReadonlyMap<Mode, Access> = new Map([
   [Mode.SINGLE_NODE_READER_ONLY, 'reader'],
 ]);
 
-/** Of a label's value: VolumeReplicas bear their volume's name as one. */
-export const MAX_VOLUME_NAME_LENGTH = 63;
-
 /** A ReplicatedVolume's name: a DNS subdomain (RFC 1123) that a label's value may be: of at most 63 characters. */
 export function isVolumeName(name: string): boolean {
-  return name.length <= MAX_VOLUME_NAME_LENGTH && /^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/.test(name);
+  return (
+    name.length <= MAX_NAME_LENGTH && /^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/.test(name)
+  );
 }
 
 /** @throws CsiError (INVALID_ARGUMENT) when the field is empty */

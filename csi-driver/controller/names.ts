@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
-import { isVolumeName, MAX_VOLUME_NAME_LENGTH } from '../validation.ts';
+import { MAX_NAME_LENGTH } from '../../lib/api/names.ts';
+import { isVolumeName } from '../validation.ts';
 
 const HASH_DIGITS = 12;
 /** The rest of a name is `-h` and the hash. */
-const MAX_STEM_LENGTH = MAX_VOLUME_NAME_LENGTH - '-h'.length - HASH_DIGITS;
+const MAX_STEM_LENGTH = MAX_NAME_LENGTH - '-h'.length - HASH_DIGITS;
 
 /**
  * The ReplicatedVolume's name for a name from CreateVolume, which may be up to 128 bytes of any text. A name that

@@ -2,6 +2,7 @@ import { expect, test } from '@jest/globals';
 import {
   arrayName,
   bitmapChunkBytes,
+  cloneSnapshotName,
   hostId,
   hostNqn,
   isReplicaNqn,
@@ -64,4 +65,11 @@ test('the bitmap always fits in front of the data', () => {
     const bits = Math.ceil(sizeBytes / bitmapChunkBytes(sizeBytes));
     expect(8192 + Math.ceil(bits / 8)).toBeLessThanOrEqual(LEG_HEADER_BYTES);
   }
+});
+
+test('the snapshot of a clone has a name that a label may have', () => {
+  expect(cloneSnapshotName('pvc-1')).toBe('clone-pvc-1');
+  const long = cloneSnapshotName('v'.repeat(63));
+  expect(long).toMatch(/^clone-[-0-9a-f]{36}$/);
+  expect(cloneSnapshotName(`${'v'.repeat(62)}w`)).not.toBe(long);
 });

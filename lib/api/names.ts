@@ -143,9 +143,12 @@ export function copyVolumeName(copyUid: string): string {
   return `hf-snap-${copyUid}`;
 }
 
+/** Of a ReplicatedVolume and of a ReplicatedSnapshot: what is made of them bears their name as a label's value. */
+export const MAX_NAME_LENGTH = 63;
+
 /** Name of the ReplicatedSnapshot from which a volume is made that is a clone of another one. */
 export function cloneSnapshotName(volume: string): string {
-  return `clone-${volume}`.length <= 100 ? `clone-${volume}` : `clone-${uuidV5(URL_NAMESPACE, volume)}`;
+  return `clone-${volume}`.length <= MAX_NAME_LENGTH ? `clone-${volume}` : `clone-${uuidV5(URL_NAMESPACE, volume)}`;
 }
 
 /** LVM tags without which a logical volume is not this replica's: the disk itself says whose it is. */

@@ -9,8 +9,8 @@ export const schemas = {
     required: ['spec'],
     'x-kubernetes-validations': [
       {
-        rule: 'size(self.metadata.name) <= 100',
-        message: 'the name of a ReplicatedSnapshot has at most 100 characters',
+        rule: 'size(self.metadata.name) <= 63',
+        message: "the name of a ReplicatedSnapshot has at most 63 characters, as it is also a label's value",
       },
     ],
     properties: {

@@ -93,6 +93,53 @@ afterAll(async () => {
     expect(done.code).toBe(0);
   });
 
+  // What the suite does not try.
+  test('a volume is mounted with its options, read-only where it is asked for, and the node tells where it is', async () => {
+    const client = lab.vm('c1');
+    expect(await system.csi(client, 'NodeGetInfo', {})).toMatchObject({
+      nodeId: 'c1',
+      maxVolumesPerNode: String(MAX_VOLUMES),
+      accessibleTopology: { segments: { zone: client.zone, 'csi.holdfast.dev/client': 'true' } },
+    });
+    const room = await system.csi('controller', 'GetCapacity', { parameters: { provisioning: 'Thick' } });
+    expect(Number(room['maximumVolumeSize'])).toBeGreaterThan(VOLUME_BYTES);
+
+    const use = (...mountFlags: readonly string[]) => ({
+      mount: { fsType: 'ext4', mountFlags },
+      accessMode: { mode: 'SINGLE_NODE_WRITER' },
+    });
+    const volumeId = 'options';
+    const volumeCapability = use('noatime');
+    const range = { requiredBytes: String(VOLUME_BYTES) };
+    const create = { name: volumeId, capacityRange: range, volumeCapabilities: [volumeCapability] };
+    await expect(
+      system.csi('controller', 'CreateVolume', { ...create, volumeCapabilities: [use('barrier=0')] }),
+    ).rejects.toThrow('could be lost with the power');
+    await system.csi('controller', 'CreateVolume', create);
+    const { publishContext } = await system.csi('controller', 'ControllerPublishVolume', {
+      volumeId,
+      nodeId: 'c1',
+      volumeCapability,
+    });
+    const staged = { volumeId, publishContext, stagingTargetPath: '/tmp/options-staging', volumeCapability };
+    await system.csi(client, 'NodeStageVolume', staged);
+    await system.csi(client, 'NodePublishVolume', { ...staged, targetPath: '/tmp/options-target-rw' });
+    await system.csi(client, 'NodePublishVolume', { ...staged, targetPath: '/tmp/options-target-ro', readonly: true });
+    await client.exec('echo written > /tmp/options-target-rw/file');
+    expect((await client.exec('cat /tmp/options-target-ro/file')).stdout).toBe('written\n');
+    const refused = await client.exec('echo more > /tmp/options-target-ro/file', { check: false });
+    expect(refused.stderr).toContain('Read-only file system');
+    const options = (await client.exec('grep /tmp/options-target-ro /proc/mounts')).stdout.split(' ')[3]?.split(',');
+    expect(options).toEqual(expect.arrayContaining(['ro', 'noatime', 'errors=remount-ro']));
+
+    for (const targetPath of ['/tmp/options-target-ro', '/tmp/options-target-rw']) {
+      await system.csi(client, 'NodeUnpublishVolume', { volumeId, targetPath });
+    }
+    await system.csi(client, 'NodeUnstageVolume', { volumeId, stagingTargetPath: '/tmp/options-staging' });
+    await system.csi('controller', 'ControllerUnpublishVolume', { volumeId, nodeId: 'c1' });
+    await system.csi('controller', 'DeleteVolume', { volumeId });
+  });
+
   // Whatever the suite has made, it has deleted again, and so have the storage nodes.
   test('nothing is left', async () => {
     const deadline = performance.now() + MINUTE_MS;
