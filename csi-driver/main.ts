@@ -154,6 +154,7 @@ function startController(connection: KubeConnection, changes: Changes, values: V
     cachedSnapshots: () => snapshots.list(),
     volumes: resource(connection, kinds.replicatedVolumes),
     cachedVolumes: () => volumes.list(),
+    cachedVolume: (name: string) => volumes.get(name),
     connections: resource(connection, kinds.volumeConnections),
     leases: resource<Lease>(connection, kinds.leases, values.namespace),
     nodes: resource(connection, kinds.nodes),

@@ -46,15 +46,28 @@ export async function createVolume(
   const uid = found.metadata.uid;
   let last: ReplicatedVolume | undefined = found;
   const ready = await deps.changes.waitFor(name, context, async () => {
+    // While the cache shows it without replicas there is nothing to ask the API server.
+    const seen = deps.cachedVolume(name);
+    if (
+      seen !== undefined &&
+      seen.metadata.uid === uid &&
+      !hasReplicas(seen) &&
+      seen.metadata.deletionTimestamp === undefined
+    ) {
+      last = seen;
+      return undefined;
+    }
     last = await deps.volumes.get(name);
     if (last === undefined || last.metadata.uid !== uid || last.metadata.deletionTimestamp !== undefined) {
       throw new CsiError('ABORTED', 'HF409', `volume ${name} was deleted while it was being created`);
     }
-    return (last.status?.inSync?.length ?? 0) > 0 ? last : undefined;
+    return hasReplicas(last) ? last : undefined;
   });
   if (ready === undefined) throw notReady(`volume ${name} has no replicas in sync yet`, last?.status?.message);
   return Response.fromPartial({ volume: volumeMessage(ready) });
 }
+
+const hasReplicas = ({ status }: ReplicatedVolume): boolean => (status?.inSync?.length ?? 0) > 0;
 
 /**
  * The object that a request asks for.

@@ -30,7 +30,9 @@ export async function deleteVolume(
   }
   let message: string | undefined;
   const gone = await deps.changes.waitFor(id, context, async () => {
-    const now = await deps.volumes.get(id);
+    // While the cache shows it there is nothing to ask the API server.
+    const seen = deps.cachedVolume(id);
+    const now = seen?.metadata.uid === uid ? seen : await deps.volumes.get(id);
     message = now?.status?.message;
     return now === undefined || now.metadata.uid !== uid ? true : undefined;
   });

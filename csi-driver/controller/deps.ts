@@ -19,6 +19,8 @@ export interface ControllerDeps {
   readonly claims: Claims;
   /** All volumes as they were a moment ago, in any order. */
   readonly cachedVolumes: () => readonly ReplicatedVolume[];
+  /** One of them; undefined when it isn't known (yet, or any more). Whoever waits for `changes` is woken after it has changed. */
+  readonly cachedVolume: (name: string) => ReplicatedVolume | undefined;
   /** The storage nodes as placement sees them, as they were a moment ago. */
   readonly candidates: () => readonly CandidateNode[];
   readonly changes: Changes;

@@ -60,6 +60,7 @@ export function fakeCluster(react: (volume: ReplicatedVolume) => void = () => un
     cachedSnapshots: () => snapshots.all(),
     volumes,
     cachedVolumes: () => volumes.all(),
+    cachedVolume: (name) => volumes.peek(name),
     connections,
     leases,
     nodes: fakeResource<KubeNode>(),

@@ -71,6 +71,7 @@ export function startControllerDriver(options: DriverOptions): ControllerDriver 
     nodes: { get: async () => undefined },
     candidates: () => [],
     cachedVolumes: () => [],
+    cachedVolume: () => undefined,
     changes,
   };
   return {
