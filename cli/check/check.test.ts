@@ -99,6 +99,7 @@ const array = {
   name: arrayName(UID),
   state: 'clean',
   syncAction: 'idle',
+  raidDisks: 1,
   sizeBytes: 0,
   unsyncedFromBytes: undefined,
   sync: undefined,

@@ -25,6 +25,8 @@ export interface MdArray {
   readonly state: string;
   /** `idle`, `resync`, `recover`, `repair`, `frozen`, ... */
   readonly syncAction: string;
+  /** How many members it has places for. */
+  readonly raidDisks: number;
   /** What it offers to its users. */
   readonly sizeBytes: number;
   /** From here on its members may differ, as far as the bitmap says (`resync_start`); undefined: nowhere. */
@@ -108,6 +110,11 @@ export interface Md {
    * begun. It waits for all I/O under way. @throws SysfsError EBUSY while members are copied
    */
   grow(name: string, options: GrowOptions): Promise<void>;
+  /**
+   * Gives a running array another number of places; of fewer, md moves members up into those that are left. It waits for all I/O
+   * under way. @throws SysfsError EBUSY while members are copied, or when there are more of them than places
+   */
+  setRaidDisks(name: string, raidDisks: number): Promise<void>;
   /** Lets md sync and take members again (`sync_action` idle). */
   unfreeze(name: string): Promise<void>;
   /**
@@ -211,6 +218,7 @@ export function createMd(sysfs: Sysfs): Md {
         name,
         state,
         syncAction,
+        raidDisks: Number(read(`${md}/raid_disks`) ?? 0),
         sizeBytes: Number(read(`${md}/component_size`) ?? 0) * 1024,
         unsyncedFromBytes: parseResyncStart(read(`${md}/resync_start`)),
         sync: syncAction === 'idle' ? undefined : parseSyncCompleted(read(`${md}/sync_completed`) ?? 'none'),
@@ -319,6 +327,9 @@ export function createMd(sysfs: Sysfs): Md {
       // A comparison reads from all and writes where they differ, so that what nobody has written takes no room on thin members.
       await sysfs.writeAttribute(`${md}/sync_min`, String(fromBytes / 512));
       await sysfs.writeAttribute(`${md}/sync_action`, 'repair');
+    },
+    async setRaidDisks(name, raidDisks) {
+      await sysfs.writeAttribute(`${dir(name)}/raid_disks`, String(raidDisks));
     },
     async unfreeze(name) {
       await sysfs.writeAttribute(`${dir(name)}/sync_action`, 'idle');

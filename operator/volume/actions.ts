@@ -11,18 +11,19 @@ export interface PlannedEvent {
 /** The part of a connection that follows the volume while it is attached. */
 export type FollowedSpec = Pick<
   ConnectionSpec,
-  'sizeBytes' | 'legs' | 'legTimeout' | 'onControlPlaneLoss' | 'onSlowLeg' | 'epoch'
+  'sizeBytes' | 'raidDisks' | 'legs' | 'legTimeout' | 'onControlPlaneLoss' | 'onSlowLeg' | 'epoch'
 >;
 
 export function followedOf({
   sizeBytes,
+  raidDisks,
   legs,
   legTimeout,
   onControlPlaneLoss,
   onSlowLeg,
   epoch,
 }: ConnectionSpec): FollowedSpec {
-  return { sizeBytes, legs, legTimeout, onControlPlaneLoss, onSlowLeg, epoch };
+  return { sizeBytes, raidDisks, legs, legTimeout, onControlPlaneLoss, onSlowLeg, epoch };
 }
 
 /** An effect outside the volume's own status. Each may be repeated without harm. */

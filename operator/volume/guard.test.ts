@@ -130,7 +130,7 @@ const update: Action = {
   kind: 'updateConnection',
   name: 'v.c1',
   uid: 'uid-v.c1',
-  spec: { sizeBytes: 2 ** 30, legs, legTimeout: '3s', ...DEFAULT_STALL_POLICY, epoch: 4 },
+  spec: { sizeBytes: 2 ** 30, raidDisks: 2, legs, legTimeout: '3s', ...DEFAULT_STALL_POLICY, epoch: 4 },
   why: '',
 };
 const disconnect: Action = { kind: 'deleteConnection', name: 'v.c1', uid: 'uid-v.c1', why: '' };

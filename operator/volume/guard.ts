@@ -241,6 +241,7 @@ export function objectToAction(action: Action, fresh: Fresh): Objection {
         [connection?.spec.node === status.attachment?.node, 'the volume is not attached to this node'],
         [status.attachment?.epoch === action.spec.epoch, 'the epoch is not that of the attachment'],
         hasRoom(fresh, action.spec.sizeBytes, connection?.spec.sizeBytes ?? 0),
+        staysRedundant(fresh, connection?.spec.legs ?? [], action.spec.legs),
         legsFenced(action.spec.legs, action.spec.epoch, fresh, connection?.spec),
       );
     }
@@ -329,6 +330,26 @@ function hasRoom({ volume, replicas }: Fresh, sizeBytes: number, presentBytes: n
     small.length > 0
       ? `${small.map(({ metadata }) => metadata.name).join(', ')} has no room for ${sizeBytes} bytes yet`
       : 'an array never gets smaller',
+  ];
+}
+
+/** Law 5: a client lets go of an in-sync replica that is there only while as many others are in sync as are wanted. */
+function staysRedundant(
+  { volume, replicas }: Fresh,
+  before: ConnectionSpec['legs'],
+  after: ConnectionSpec['legs'],
+): Check {
+  const { inSync = [] } = volume.status ?? {};
+  const members = membersOf(volume.status ?? {});
+  const isThere = (name: string): boolean =>
+    replicas.some(({ metadata, spec }) => metadata.name === name && spec.state === 'Active');
+  const dropped = before
+    .map(({ replica }) => replica)
+    .filter((name) => !after.some((leg) => leg.replica === name))
+    .filter((name) => members.includes(name) && inSync.includes(name) && isThere(name));
+  return [
+    dropped.length === 0 || inSync.length - dropped.length >= volume.spec.replicas,
+    `without ${dropped.join(', ')} fewer replicas are in sync than are wanted`,
   ];
 }
 

@@ -18,9 +18,10 @@ import { drain } from './rules/drain.ts';
 import { expand } from './rules/expand.ts';
 import { fence, release, released, sweepConnections } from './rules/detach.ts';
 import { forceStart, setLineages } from './rules/force-start.ts';
-import { grow, heal } from './rules/heal.ts';
+import { heal } from './rules/heal.ts';
 import { retire, sweepStrangers } from './rules/orphans.ts';
 import { placeVolume } from './rules/place.ts';
+import { adjustReplicas } from './rules/replicas.ts';
 import { report } from './rules/report.ts';
 import type { World } from './world.ts';
 
@@ -41,8 +42,8 @@ export const rules: readonly Rule[] = [
   connect,
   sweepConnections,
   expand,
+  adjustReplicas,
   heal,
-  grow,
   retire,
   sweepStrangers,
 ];

@@ -193,9 +193,12 @@ export function createLaws(options: LawsOptions): Laws {
     const volume = volumeOf(after.spec.volume);
     if (volume === undefined || volume.metadata.deletionTimestamp !== undefined || restored) return;
     const { inSync = [], replicas = [] } = volume.status ?? {};
-    const good = replicas.filter(({ name, role }) => role === 'Member' && inSync.includes(name)).length;
-    if (good >= volume.spec.replicas) return;
-    broken('add before remove', `${after.metadata.name} leaves, and ${good} of ${volume.spec.replicas} are in sync`);
+    const members = replicas.filter(({ role }) => role === 'Member');
+    const good = members.filter(({ name }) => inSync.includes(name)).length;
+    // What is wanted since a moment ago is not yet recorded.
+    const wanted = Math.min(volume.spec.replicas, members.length);
+    if (good >= wanted) return;
+    broken('add before remove', `${after.metadata.name} leaves, and ${good} of ${wanted} are in sync`);
   };
 
   const replicaChanged = (after: VolumeReplica | undefined): void => {

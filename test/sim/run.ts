@@ -116,6 +116,9 @@ function apply(world: World, step: Step, trace: Trace | undefined): void {
       world.user.forget(world.volume()?.spec.attachTo ?? '');
       world.admin.recoverAlways();
       return;
+    case 'replicas':
+      world.change({ replicas: step.count });
+      return;
     case 'snapshot':
       world.snapshot();
       return;
@@ -259,6 +262,8 @@ export function describe(step: Step): string {
       return `the volume is wanted ${step.to === '' ? 'nowhere' : `on ${step.to}`}${step.orderly ? '' : ', at once'}`;
     case 'restore':
       return `${API}: restored from a backup of ${step.backMs} ms ago${step.bumped ? '' : ', versions begin anew'}`;
+    case 'replicas':
+      return `the volume is to have ${step.count} replicas`;
     case 'snapshot':
       return 'a snapshot of the volume is wanted';
     case 'expand':

@@ -55,10 +55,12 @@ export type Step = { readonly atMs: number } &
     | { readonly kind: 'move'; readonly to: string; readonly orderly: boolean }
     /** The API server is restored from a backup that is so old. All machines and programs are up by then, and a person recovers. */
     | { readonly kind: 'restore'; readonly backMs: number; readonly bumped: boolean }
-    /** Somebody wants a snapshot of it. */
-    | { readonly kind: 'snapshot' }
     /** Somebody wants the volume larger. */
     | { readonly kind: 'expand' }
+    /** Somebody wants a snapshot of it. */
+    | { readonly kind: 'snapshot' }
+    /** Somebody wants it in so many copies. */
+    | { readonly kind: 'replicas'; readonly count: number }
     /** Somebody sets a machine's wall clock. */
     | { readonly kind: 'clock'; readonly machine: string; readonly byMs: number }
     /** For so long a person is ready to give up what only replicas out of reach hold. */
@@ -110,17 +112,31 @@ export function scheduleOf(seed: number): Schedule {
   const steps = Array.from({ length: count }, () => step(dice, shape, healMs));
   steps.push({ kind: 'move', atMs: 1 + dice.integer(500), to: 'c1', orderly: true });
   const plain = varied({ seed, shape, steps: steps.sort((a, b) => a.atMs - b.atMs), healMs });
-  return snapshotted(withClocks(growing(plain)));
+  return snapshotted(recounted(withClocks(growing(plain))));
 }
+
+const withStep = (plain: Schedule, step: Step): Schedule => {
+  const late = plain.steps.filter((each) => each.atMs >= plain.healMs);
+  const inTime = [...plain.steps.filter((each) => !late.includes(each)), step].sort((a, b) => a.atMs - b.atMs);
+  return { ...plain, steps: [...inTime, ...late] };
+};
 
 /** In some schedules snapshots are taken, in the midst of everything else. */
 function snapshotted(plain: Schedule): Schedule {
   const dice = createDice(plain.seed, 8);
   if (!dice.oneIn(4)) return plain;
-  const late = plain.steps.filter((each) => each.atMs >= plain.healMs);
-  const taken = Array.from({ length: 1 + dice.integer(3) }, (): Step => ({ kind: 'snapshot', atMs: dice.integer(plain.healMs) }));
-  const inTime = [...plain.steps.filter((each) => !late.includes(each)), ...taken].sort((a, b) => a.atMs - b.atMs);
-  return { ...plain, steps: [...inTime, ...late] };
+  const atMs = Array.from({ length: 1 + dice.integer(3) }, () => dice.integer(plain.healMs));
+  return atMs.reduce((schedule, at) => withStep(schedule, { kind: 'snapshot', atMs: at }), plain);
+}
+
+/** In some schedules the volume is to have more replicas, or fewer, from some time on. */
+function recounted(plain: Schedule): Schedule {
+  const dice = createDice(plain.seed, 7);
+  if (!dice.oneIn(8)) return plain;
+  const { replicas, storageNodes } = plain.shape;
+  const count = dice.pick([replicas - 1, replicas + 1, replicas + 1]);
+  if (count < 1 || count > storageNodes) return plain;
+  return withStep(plain, { kind: 'replicas', count, atMs: dice.integer(plain.healMs) });
 }
 
 /** In half of the schedules the machines' clocks differ, and one may be set. */
@@ -144,9 +160,7 @@ function growing(plain: Schedule): Schedule {
   const dice = createDice(plain.seed, 5);
   if (!dice.oneIn(5)) return plain;
   const expand: Step = { kind: 'expand', atMs: dice.integer(plain.healMs) };
-  const late = plain.steps.filter((each) => each.atMs >= plain.healMs);
-  const inTime = [...plain.steps.filter((each) => !late.includes(each)), expand].sort((a, b) => a.atMs - b.atMs);
-  return { ...plain, shape: { ...plain.shape, startBytes: START_BYTES }, steps: [...inTime, ...late] };
+  return withStep({ ...plain, shape: { ...plain.shape, startBytes: START_BYTES } }, expand);
 }
 
 /** What came later is drawn from a stream of its own, and changes half of the schedules: the other seeds mean what they always meant. */

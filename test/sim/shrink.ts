@@ -47,6 +47,7 @@ function simpler(step: Step): readonly Step[] {
     case 'disk':
     case 'move':
     case 'restore':
+    case 'replicas':
     case 'snapshot':
     case 'expand':
     case 'force':

@@ -61,10 +61,12 @@ export interface World {
   readonly services: ReadonlyMap<string, Service>;
   readonly history: readonly Operation[];
   volume(): ReplicatedVolume | undefined;
-  /** Somebody wants a snapshot of the volume. */
-  snapshot(): void;
   /** Somebody wants the volume as large as it may get. */
   expand(): void;
+  /** Somebody wants a snapshot of the volume. */
+  snapshot(): void;
+  /** Somebody changes the volume's spec. */
+  change(spec: object): void;
   /** Sets a machine's wall clock. */
   setClock(machine: string, byMs: number): void;
   powerOff(machine: string): void;
@@ -337,6 +339,7 @@ export function createWorld(seed: number, shape: Shape, options: WorldOptions = 
       snapshots.create({ metadata: { name: `snap-${(taken += 1)}` }, spec: { volume: VOLUME } });
     },
     setClock,
+    change: (spec) => void api.volumes.patch(VOLUME, { spec }),
     powerOff: (name) => {
       if (!machine(name).on) return;
       services.get(agentOf(name))?.suspend();

@@ -20,7 +20,13 @@ const SIZE = 2 ** 26;
 /** A node of which one program looks at volume v: `array` runs with both legs, of which `b` is as said. */
 function world(options: { array: boolean; b?: string; inSync?: string[] }) {
   const member = (replica: string, ...state: string[]) => ({ device: `dm-${replica}`, slot: 0, state: new Set(state) });
-  const array = { state: 'active', syncAction: 'idle', sizeBytes: SIZE, members: [member('a', 'in_sync')] };
+  const array = {
+    state: 'active',
+    syncAction: 'idle',
+    raidDisks: 2,
+    sizeBytes: SIZE,
+    members: [member('a', 'in_sync')],
+  };
   if (options.b !== undefined) array.members.push(member('b', options.b));
   const memory = new VolumeMemory();
   const clock = { now: () => 0, monotonicMs: () => 5000 };

@@ -82,6 +82,7 @@ async function letGo(array: string, leg: LegFacts, context: ExecuteContext): Pro
   const { md, valves, clock } = context.ports;
   const { memory } = context;
   if (!member) return;
+  memory.leg(leg.nqn).letGo = true;
   const open = async (): Promise<void> => {
     const path = controller?.state === 'live' && !leg.pathFailed ? namespace?.devNo : undefined;
     if (valve) await valves.open(valve.name, path);

@@ -15,7 +15,7 @@ import { factsOf, isMember, record, type ExecuteContext } from './context.ts';
 import { askDrain, drop, goOn } from './drop.ts';
 import type { Action, LegFacts } from './facts.ts';
 import { fenceArray } from './fence.ts';
-import { grow, settleSize } from './grow.ts';
+import { grow, setPlaces, settleSize } from './grow.ts';
 import { ioTimeoutMs, stayingLegs, writeLegRecords, writeLegSizes } from './leg-records.ts';
 import { isLive } from './join.ts';
 import {
@@ -58,6 +58,8 @@ export async function execute(action: Action, context: ExecuteContext): Promise<
     }
     case 'Grow':
       return grow(context);
+    case 'SetPlaces':
+      return setPlaces(action, context);
     case 'SettleSize':
       return settleSize(context);
     case 'Assemble':

@@ -114,6 +114,8 @@ export type Action =
   | { readonly kind: 'Rescan'; readonly nqn: string }
   /** Makes the array larger. */
   | { readonly kind: 'Grow' }
+  /** Gives the array another number of places for legs. */
+  | { readonly kind: 'SetPlaces'; readonly places: number }
   /** Tells the legs that the array has grown. */
   | { readonly kind: 'SettleSize' }
   | { readonly kind: 'Assemble'; readonly nqns: readonly string[]; readonly resyncStart: 'none' | '0' }

@@ -41,10 +41,27 @@ export function growth(facts: ConnectionFacts, array: MdArray): Action[] {
   return members.length > 0 && isWhole ? [{ kind: 'Grow' }] : [];
 }
 
-function mayGrow(leg: LegFacts, facts: ConnectionFacts): boolean {
-  const { member, valve } = leg;
+const mayGrow = (leg: LegFacts, facts: ConnectionFacts): boolean =>
+  isSteady(leg) && (leg.valve?.sizeBytes ?? 0) >= legBytes(targetBytes(facts));
+
+/** A member that counts, of which md and its path say nothing bad. */
+function isSteady(leg: LegFacts): boolean {
+  const { member } = leg;
   if (member === undefined || !member.state.has('in_sync') || hasErred(member)) return false;
-  return leg.recorded && !leg.busy && answers(leg) && (valve?.sizeBytes ?? 0) >= legBytes(targetBytes(facts));
+  return leg.recorded && !leg.busy && answers(leg);
+}
+
+/**
+ * Given an array whose number of places is not that of the volume's replicas, when all its members are in sync and work, then it
+ * gets more, or, once those that are too many have left, fewer: with an empty place it would never forget what was written.
+ */
+export function places(facts: ConnectionFacts, array: MdArray): Action[] {
+  const wanted = facts.raidDisks;
+  if (facts.reshaping !== undefined || wanted === array.raidDisks || array.syncAction !== 'idle') return [];
+  if (array.members.length > wanted || array.unsyncedFromBytes !== undefined) return [];
+  const members = facts.legs.filter((leg) => leg.member !== undefined);
+  const isCalm = members.length === array.members.length && members.every((leg) => isSteady(leg));
+  return members.length > 0 && isCalm ? [{ kind: 'SetPlaces', places: wanted }] : [];
 }
 
 /** Why a growth that is due does not come, for people; undefined when none is due. */
@@ -80,6 +97,18 @@ export async function grow(context: ExecuteContext): Promise<void> {
     if (array.sizeBytes < sizeBytes) {
       context.event('Normal', 'ArrayGrown', `the array has grown from ${array.sizeBytes} to ${sizeBytes} bytes`);
     }
+  });
+}
+
+/** Gives the array another number of places. */
+export async function setPlaces(
+  { places }: Extract<Action, { kind: 'SetPlaces' }>,
+  context: ExecuteContext,
+): Promise<void> {
+  const { connection, ports, log } = context;
+  await reshapeArray(GROWING, context, async () => {
+    await ports.md.setRaidDisks(arrayName(connection.spec.volumeUid), places);
+    log.info('places of the array', { volume: connection.spec.volume, places });
   });
 }
 

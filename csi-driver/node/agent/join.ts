@@ -23,12 +23,15 @@ export function isProvenInSync(leg: LegFacts, array: MdArray): boolean {
 export function join(facts: ConnectionFacts, array: MdArray): Action[] {
   // One at a time. Above all, an array that is frozen for a join under way is not to be let go.
   if (facts.reshaping !== undefined) return [];
+  // Each member of the volume has a place of its own. In that of one that is away md would take the array for complete, and
+  // forget what the other lacks.
+  if (array.raidDisks < facts.raidDisks) return [];
   if (!facts.legs.some((leg) => leg.recorded && leg.member)) return [];
   if (array.syncAction === 'frozen') return resumeJoin(facts, array);
   // md takes a member in only after the I/O under way has ended: not while a leg holds some back, which may yet be dropped.
   if (facts.legs.some((leg) => leg.recorded && leg.member && !answers(leg))) return [];
   if (array.syncAction !== 'idle') return [];
-  const slot = freeSlot(facts, array);
+  const slot = freeSlot(array);
   const leg = facts.legs.find(
     (leg) =>
       leg.desired &&
@@ -49,7 +52,7 @@ export function hasRoom({ namespace }: LegFacts, { sizeBytes }: Pick<MdArray, 's
   return (namespace?.sizeBytes ?? 0) >= LEG_HEADER_BYTES + sizeBytes;
 }
 
-function freeSlot({ raidDisks }: ConnectionFacts, { members }: MdArray): number | undefined {
+function freeSlot({ members, raidDisks }: MdArray): number | undefined {
   const taken = new Set(members.map(({ slot }) => slot));
   return Array.from({ length: raidDisks }, (_, index) => index).find((index) => !taken.has(index));
 }
@@ -69,7 +72,7 @@ function resumeJoin(facts: ConnectionFacts, array: MdArray): Action[] {
   const isWhole = (device: string): boolean => legs.some((leg) => leg.recorded && leg.member?.device === device);
   if (array.members.every(({ device }) => isWhole(device))) return [{ kind: 'Unfreeze' }];
   const half = legs.find((leg) => leg.desired && !leg.recorded && leg.member && isLive(leg) && !leg.busy);
-  const slot = half?.member?.slot ?? freeSlot(facts, array);
+  const slot = half?.member?.slot ?? freeSlot(array);
   if (half === undefined || slot === undefined) return [];
   return [{ kind: 'Join', nqn: half.nqn, slot, sync: half.bitmapCovers ? 'Bitmap' : 'Full' }];
 }

@@ -1,7 +1,8 @@
 import { beforeEach, expect, test } from '@jest/globals';
 import { silentLog } from '../../../lib/log.ts';
 import type { ExecuteContext } from './context.ts';
-import { inBackground, reshape } from './legs.ts';
+import type { LegFacts } from './facts.ts';
+import { GROWING, inBackground, reshape, reshapeArray, swapLeg } from './legs.ts';
 import { VolumeMemory } from './memory.ts';
 
 let memory: VolumeMemory;
@@ -69,4 +70,31 @@ test('what fails is told, and is not tried again at once', async () => {
   await inBackground({ kind: 'Connect', nqn: 'a' }, contextOf(), () => Promise.resolve());
   await settled();
   expect(memory.leg('a').failure).toBeUndefined();
+});
+
+// Found by the simulation: a growth that met a dead path was taken for a stop, and nobody mended the path.
+test('an array that grows is not being stopped, and is changed by one at a time', async () => {
+  const md = Promise.withResolvers<void>();
+  const context = { ...contextOf(), connection: { spec: { volume: 'v' } } } as unknown as ExecuteContext;
+  await reshapeArray(GROWING, context, () => md.promise);
+  expect(memory).toMatchObject({ reshaping: GROWING, array: { busy: false }, shape: { busy: true } });
+  await reshape(remove('a'), context, () => Promise.reject(new Error('meanwhile')));
+  md.resolve();
+  await settled();
+  expect(memory).toMatchObject({ reshaping: undefined, shape: { busy: false } });
+});
+
+// Found by the simulation: a valve that got another table after its leg was dropped was closed by it, for ever.
+test.each([false, true])('a valve that was swapped is open again if its leg was dropped: %s', async (dropped) => {
+  const calls: string[] = [];
+  const valves = {
+    swap: async () => {
+      calls.push('swap');
+      memory.leg('a').letGo = dropped;
+    },
+    open: async () => void calls.push('open'),
+  };
+  const leg = { nqn: 'a', namespace: { devNo: '259:1', sizeBytes: 1 } } as unknown as LegFacts;
+  await swapLeg(leg, { ...contextOf(), ports: { valves } } as unknown as ExecuteContext);
+  expect(calls).toEqual(dropped ? ['swap', 'open'] : ['swap']);
 });

@@ -83,18 +83,18 @@ export function reshape(
   );
 }
 
-/** What `reshaping` says while the array is made larger. */
+/** What `reshaping` says while the array itself is changed: it is made larger, or gets another number of places. */
 export const GROWING = 'Grow' satisfies Action['kind'];
 
 /** {@link reshape} for a change of the array itself, which waits for the same. */
 export function reshapeArray(kind: typeof GROWING, context: ExecuteContext, work: () => Promise<void>): Promise<void> {
-  const { memory } = context;
-  if (memory.reshaping !== undefined || memory.array.busy) return Promise.resolve();
+  const { memory, connection } = context;
+  if (memory.reshaping !== undefined || memory.shape.busy) return Promise.resolve();
   memory.reshaping = kind;
   const done = (): void => {
     memory.reshaping = undefined;
   };
-  return withArray(kind, context, () => work().finally(done));
+  return besideLoop(kind, connection.spec.volume, memory.shape, context, () => work().finally(done));
 }
 
 export async function connectLeg(nqn: string, { memory, node, facts, log, ports }: ExecuteContext): Promise<void> {
@@ -133,17 +133,21 @@ export async function disconnectLeg(nqn: string, { facts, memory, ports }: Execu
   if (!leg?.desired) memory.forget(nqn);
 }
 
-export async function swapLeg(leg: LegFacts, { ports }: ExecuteContext): Promise<void> {
+export async function swapLeg(leg: LegFacts, { ports, memory }: ExecuteContext): Promise<void> {
   if (!leg.namespace) return;
-  await ports.valves.swap(valveName(leg.nqn), leg.namespace.sizeBytes, leg.namespace.devNo);
+  const { sizeBytes, devNo } = leg.namespace;
+  await ports.valves.swap(valveName(leg.nqn), sizeBytes, devNo);
+  // It takes as long as I/O below does, and leaves the valve closed: of a leg that was dropped meanwhile it would never open again.
+  if (memory.leg(leg.nqn).letGo) await ports.valves.open(valveName(leg.nqn), devNo);
 }
 
 /** A new valve over a leg that is no member of an array: over all of it, whatever md will use. */
 export async function freshValve(
   leg: LegFacts,
-  { ports }: ExecuteContext,
+  { ports, memory }: ExecuteContext,
 ): Promise<Pick<Valve, 'device' | 'devNo' | 'sizeBytes'>> {
   const { namespace } = leg;
+  memory.leg(leg.nqn).letGo = false;
   if (!namespace) throw new Error(`leg ${leg.replica} has no namespace`);
   const { sizeBytes, devNo } = namespace;
   return { ...(await ports.valves.make(valveName(leg.nqn), sizeBytes, devNo)), sizeBytes };

@@ -48,6 +48,8 @@ export class LegMemory implements LegIdentity, Background {
   joinNotBeforeMs = 0;
   /** It has left the array, and what it was sent is to be drained before it may join again: asked for since then. */
   drainAsked = false;
+  /** It was dropped: what waits in its valve is to end. */
+  letGo = false;
   sync: RunningSync | undefined;
   /** What the header in front of the leg's data holds, as far as this process knows. */
   header: DecodedLeg | undefined;
@@ -144,6 +146,8 @@ export class VolumeMemory {
   readonly suspension: Background = { busy: false, failure: undefined };
   /** Ends the standstill that lasts; undefined while none does. */
   endStandstill: ((released: boolean) => Promise<void>) | undefined;
+  /** What is done with the array while it runs: it is made larger, or gets another number of places. */
+  readonly shape: Background = { busy: false, failure: undefined };
   /** NVMe name of the leg that md is being asked to add or to remove, or what else it is asked for that waits for I/O. */
   reshaping: string | undefined;
   /** The array is being made larger, or has been and the legs have not been told. */

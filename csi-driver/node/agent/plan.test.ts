@@ -13,6 +13,7 @@ const array = (overrides: Partial<MdArray> = {}): MdArray => ({
   name: 'md_hf_1',
   state: 'active',
   syncAction: 'idle',
+  raidDisks: 2,
   sizeBytes: 2 ** 25,
   unsyncedFromBytes: undefined,
   sync: undefined,
@@ -613,7 +614,7 @@ test.each(['faulty', 'blocked', 'write_error'])('a member that md calls %s is dr
 test('no leg joins while an in-sync one holds I/O back', () => {
   const returned = leg('c', { recorded: false, member: undefined, drained: true });
   const join = (second: Partial<LegFacts>): unknown =>
-    plan(facts({ raidDisks: 3, legs: [leg('a'), leg('b', second), returned] })).actions;
+    plan(facts({ raidDisks: 3, array: array({ raidDisks: 3 }), legs: [leg('a'), leg('b', second), returned] })).actions;
   expect(join({})).toMatchObject([{ kind: 'Join', nqn: 'nqn-c' }]);
   expect(join({ quietMs: 999 })).toMatchObject([{ kind: 'Join', nqn: 'nqn-c' }]);
   expect(join({ quietMs: 1000 })).toEqual([]);
@@ -736,6 +737,15 @@ describe('an array that is to be larger', () => {
     expect(kinds({ legs: [wide('a', 2 * SIZE), wide('b', 2 * SIZE, SIZE)] })).toEqual(['SwapValve']);
   });
 
+  // Found by the simulation: a volume that was to grow and to be released had its path never mended, and its array open for ever.
+  test('has a path mended also while a namespace is too small, and while it is released', () => {
+    const failed = { ...wide('b', SIZE), pathFailed: true, quietMs: 100 };
+    expect(kinds({ legs: [wide('a', 2 * SIZE), failed] })).toEqual(['Rescan', 'ReinstatePath']);
+    expect(kinds({ legs: [wide('a', 2 * SIZE), failed], releasing: true, mountPoints: ['/mnt'] })).toEqual([
+      'ReinstatePath',
+    ]);
+  });
+
   test('waits while something is copied, or a leg is not in sync, silent, or about to go', () => {
     expect(kinds({ array: array({ syncAction: 'recover' }) })).toEqual([]);
     expect(kinds({ array: array({ unsyncedFromBytes: 0 }) })).toEqual([]);
@@ -773,5 +783,43 @@ describe('an array that is to be larger', () => {
   // The API server was restored from a backup of before the growth.
   test('never gets smaller', () => {
     expect(kinds({ sizeBytes: SIZE, array: array({ sizeBytes: 2 * SIZE }) })).toEqual([]);
+  });
+});
+
+describe('an array with another number of places than the volume has replicas', () => {
+  const kinds = (overrides: Partial<ConnectionFacts>): string[] =>
+    plan(facts(overrides)).actions.map((action) =>
+      action.kind === 'SetPlaces' ? `${action.places} places` : action.kind,
+    );
+  const third = leg('c', { member: undefined, valve: undefined, recorded: false });
+
+  test('gets more, and only then the new leg joins', () => {
+    expect(kinds({ raidDisks: 3, legs: [leg('a'), leg('b'), third] })).toEqual(['3 places']);
+    const wider = array({ raidDisks: 3 });
+    expect(kinds({ raidDisks: 3, array: wider, legs: [leg('a'), leg('b'), third] })).toEqual(['Join']);
+    expect(isCalm(facts({ raidDisks: 3 }), plan(facts({ raidDisks: 3 })))).toBe(false);
+  });
+
+  // Found by the simulation: a new leg took the place of one that was away, which came back by a bitmap that knew nothing any more.
+  test('has no leg join in the place of another one that is away', () => {
+    const alone = array({ members: [member('dm-a', 0, 'in_sync')], unsyncedFromBytes: 0 });
+    const away = absent('b', { recorded: false, bitmapCovers: true });
+    expect(kinds({ raidDisks: 3, array: alone, legs: [leg('a'), away, third] })).toEqual(['Connect']);
+    const wider = array({ raidDisks: 3, members: [member('dm-a', 0, 'in_sync')] });
+    expect(kinds({ raidDisks: 3, array: wider, legs: [leg('a'), away, third] })).toEqual(['Connect', 'Join']);
+  });
+
+  test('gets fewer once the leg that was too many has left', () => {
+    const members = [member('dm-a', 0, 'in_sync'), member('dm-b', 1, 'in_sync'), member('dm-c', 2, 'faulty')];
+    const leaving = leg('c', { desired: false, recorded: false, member: member('dm-c', 2, 'faulty') });
+    const wide = array({ raidDisks: 3, members });
+    expect(kinds({ array: wide, legs: [leg('a'), leg('b'), leaving] })).toEqual(['RemoveMember']);
+    expect(kinds({ array: array({ raidDisks: 3 }) })).toEqual(['2 places']);
+  });
+
+  test('keeps its places while something is copied, or a leg is silent', () => {
+    expect(kinds({ raidDisks: 3, array: array({ syncAction: 'recover' }) })).toEqual([]);
+    expect(kinds({ raidDisks: 3, legs: [leg('a'), leg('b', { quietMs: 1500 })] })).toEqual([]);
+    expect(kinds({ raidDisks: 3, reshaping: 'nqn-b' })).toEqual([]);
   });
 });

@@ -1,6 +1,6 @@
 import { hasErred, isRunning, type MdArray, type MdMember } from '../../../lib/host/md.ts';
 import type { Action, ConnectionFacts, LegFacts, Plan } from './facts.ts';
-import { growth, growthWait, isToRescan, isToWiden } from './grow.ts';
+import { growth, growthWait, isToRescan, isToWiden, places } from './grow.ts';
 import { isLive, isProvenInSync, join } from './join.ts';
 import { isHolding, isSuspensionPending, planSuspension } from './suspension-plan.ts';
 
@@ -175,8 +175,8 @@ function planRunning(facts: ConnectionFacts, array: MdArray): Plan {
   if (joined) actions.push({ kind: 'RecordJoined', nqn: joined.nqn });
   if (facts.settling) actions.push({ kind: 'SettleSize' });
   if (failing.length === 0 && !isHolding(facts)) {
-    const larger = growth(facts, array);
-    actions.push(...(larger.length > 0 ? larger : join(facts, array)));
+    const reshaped = [growth, places, join].map((rule) => rule(facts, array)).find((found) => found.length > 0);
+    actions.push(...(reshaped ?? []));
   }
   actions.push(...planSuspension(facts, array));
 
@@ -295,11 +295,12 @@ function mend(leg: LegFacts, facts: ConnectionFacts): Action[] {
   if (!leg.desired) return leg.member || !(leg.controller || leg.valve) ? [] : [{ kind: 'Disconnect', nqn: leg.nqn }];
   // The drain cuts every controller: one that is made before it would be for nothing.
   if (!leg.controller) return leg.drained || leg.member ? [connect(leg)] : [];
-  if (leg.desired && isToRescan(leg, facts)) return [rescan(leg)];
-  if (!leg.valve || !isLive(leg)) return [];
+  const rescans = isToRescan(leg, facts) ? [rescan(leg)] : [];
+  if (!leg.valve || !isLive(leg)) return rescans;
   const swapped = leg.namespace !== undefined && !leg.valve.below.includes(leg.namespace.name);
-  if (swapped || isToWiden(leg, facts)) return [{ kind: 'SwapValve', nqn: leg.nqn }];
-  return leg.pathFailed && leg.reinstateInMs <= 0 ? [{ kind: 'ReinstatePath', nqn: leg.nqn }] : [];
+  if (swapped || isToWiden(leg, facts)) return [...rescans, { kind: 'SwapValve', nqn: leg.nqn }];
+  const isReady = leg.pathFailed && leg.reinstateInMs <= 0;
+  return isReady ? [...rescans, { kind: 'ReinstatePath', nqn: leg.nqn }] : rescans;
 }
 
 const rescan = (leg: LegFacts): Action => ({ kind: 'Rescan', nqn: leg.nqn });
@@ -312,6 +313,7 @@ export function isCalm(facts: ConnectionFacts, planned: Plan): boolean {
     planned.actions.length === 0 &&
     !isSuspensionPending(facts) &&
     (facts.array?.sizeBytes ?? 0) >= facts.sizeBytes &&
+    facts.array?.raidDisks === facts.raidDisks &&
     facts.array?.syncAction === 'idle' &&
     facts.legs.every((leg) => leg.member !== undefined && isLive(leg) && leg.quietMs === 0)
   );

@@ -28,7 +28,7 @@ export function connectionStatus(
   const message = [
     plan.message,
     ...memory.failures,
-    ...(memory.array.failure === undefined ? [] : [memory.array.failure]),
+    ...[memory.array.failure, memory.shape.failure].filter((failure) => failure !== undefined),
   ].join('; ');
   return {
     phase: plan.phase,

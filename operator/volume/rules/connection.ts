@@ -7,6 +7,7 @@ import { sameJson } from '../merge-patch.ts';
 import type { ConnectionLeg, ConnectionSpec, VolumeConnection } from '../model.ts';
 import { accessActions } from './access.ts';
 import { offeredBytes } from './expand.ts';
+import { dismissed } from './replicas.ts';
 
 /**
  * Given an attached volume, then every replica admits its client under its epoch, and the client's connection lists the
@@ -31,7 +32,6 @@ export const connect: Rule = (facts): Decision => {
     const message = `attaching to ${session.node}: waits until an in-sync replica is exported`;
     return { actions: access, notes: [{ topic: 'attach', reason: 'Attaching', message, blocked: true }] };
   }
-  const { spec } = facts.world.volume;
   return {
     actions: [
       ...access,
@@ -45,7 +45,7 @@ export const connect: Rule = (facts): Decision => {
           epoch: attachment.epoch,
           sizeBytes: offeredBytes(facts),
           ...timing(facts),
-          raidDisks: Math.max(spec.replicas, facts.members.length),
+          raidDisks: facts.members.length,
           legs: [...legs],
         },
       },
@@ -60,7 +60,9 @@ export const connect: Rule = (facts): Decision => {
  */
 export function legsOf(facts: Facts): readonly ConnectionLeg[] {
   const listed = facts.connection?.spec.legs ?? [];
+  const unwanted = dismissed(facts);
   return facts.members.flatMap((replica): readonly ConnectionLeg[] => {
+    if (unwanted.includes(replica)) return [];
     const object = activeObject(replica);
     const uid = object?.metadata.uid ?? '';
     const { nqn, address, port, fencedEpoch = -1, drained } = object?.status ?? {};
@@ -85,7 +87,8 @@ export function followLegs(
 ) {
   const { name, uid = '' } = metadata;
   const sizeBytes = Math.max(present.sizeBytes, offeredBytes(facts));
-  const wanted = { sizeBytes, legs: [...legs], ...timing(facts), epoch: facts.attachment.epoch };
+  const raidDisks = facts.members.length;
+  const wanted = { sizeBytes, raidDisks, legs: [...legs], ...timing(facts), epoch: facts.attachment.epoch };
   if (sameJson(wanted, followedOf(present))) return [];
   const added = names(legs).filter((leg) => !names(present.legs).includes(leg));
   const removed = names(present.legs).filter((leg) => !names(legs).includes(leg));

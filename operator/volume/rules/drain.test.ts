@@ -63,7 +63,7 @@ describe('the guard', () => {
     const sketch = asking(2, {}, { spec: { drain: 2 }, status: { drained: 1 } });
     const legs = legsOf(facts(sketch)).map((leg) => ({ ...leg, drained: 2 }));
     const { legTimeout, onControlPlaneLoss, onSlowLeg } = world(sketch).volume.spec.healing;
-    const spec = { sizeBytes: 2 ** 30, legs, legTimeout, onControlPlaneLoss, onSlowLeg, epoch: 3 };
+    const spec = { sizeBytes: 2 ** 30, raidDisks: 2, legs, legTimeout, onControlPlaneLoss, onSlowLeg, epoch: 3 };
     const update = { kind: 'updateConnection', name: 'v.c1', uid: 'uid-v.c1', spec, why: '' } as const;
     expect(objectToAction(update, fresh(sketch))).toMatch('or its drain');
   });

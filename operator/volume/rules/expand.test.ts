@@ -122,7 +122,7 @@ describe('the guard', () => {
 
   test('lets no array outgrow an in-sync replica, or shrink', () => {
     const legs = world(sketch).replicas.map(legOf);
-    const { node: _, volume: _v, volumeUid: _u, raidDisks: _r, ...spec } = connectionObject('c1', 3, legs).spec;
+    const { node: _, volume: _v, volumeUid: _u, ...spec } = connectionObject('c1', 3, legs).spec;
     const update = (sizeBytes: number) =>
       ({ kind: 'updateConnection', name: 'v.c1', uid: 'uid-v.c1', spec: { ...spec, sizeBytes }, why: '' }) as const;
     expect(objectToAction(update(GIB), fresh(sketch))).toBeUndefined();

@@ -4,7 +4,7 @@ import type { Decision } from '../decision.ts';
 import { factsOf } from '../facts.ts';
 import type { WorldSketch } from '../testing/world.ts';
 import { ago, candidate, facts, nowMs, world } from '../testing/world.ts';
-import { grow, heal } from './heal.ts';
+import { heal } from './heal.ts';
 
 /** An attached volume of two replicas whose r1 was lost that long ago. */
 function lost(forMs: number, more: WorldSketch = {}): WorldSketch {
@@ -199,33 +199,5 @@ describe('further failures', () => {
   test('a replica whose object someone deleted is not waited for once it is out of sync', () => {
     const decision = heal(facts(lost(1_000, { replicas: [{}, { deleted: true, leg: 'Syncing' }] })));
     expect(decision.record).toMatchObject({ kind: 'replace', leaving: ['v-r1'] });
-  });
-});
-
-describe('spec.replicas is changed', () => {
-  test('raised: a detached volume gets more members, which are filled when it is attached next', () => {
-    const decision = grow(facts({ spec: { replicas: 3 } }));
-    expect(decision.record).toMatchObject({ kind: 'replace', leaving: [] });
-    expect(replaced(decision)).toHaveLength(3);
-  });
-
-  test('raised: an attached array keeps its legs', () => {
-    const decision = grow(facts({ spec: { replicas: 3 }, attachment: { node: 'c1', epoch: 1 } }));
-    expect(decision.record).toBeUndefined();
-    expect(note(decision)?.reason).toBe('TooFew');
-  });
-
-  // As after a recovery, which takes up whatever the disks hold.
-  test('lowered, or more were found: what holds nothing that is needed leaves once enough are in sync', () => {
-    const members = { replicas: [{}, {}, {}, {}], spec: { replicas: 2 } };
-    expect(note(grow(facts({ ...members, inSync: ['v-r0'] })))?.reason).toBe('TooMany');
-    const { record } = grow(facts({ ...members, inSync: ['v-r0', 'v-r2'] }));
-    expect(record).toMatchObject({ kind: 'replace', leaving: ['v-r1', 'v-r3'], nextReplica: 4 });
-    const three = grow(facts({ ...members, spec: { replicas: 3 }, inSync: ['v-r0', 'v-r1', 'v-r2'] }));
-    expect(three.record).toMatchObject({ leaving: ['v-r3'] });
-  });
-
-  test('lowered: nothing is removed, and it says so', () => {
-    expect(note(grow(facts({ spec: { replicas: 1 } })))?.reason).toBe('TooMany');
   });
 });

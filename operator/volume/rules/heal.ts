@@ -121,7 +121,7 @@ export function withLeaving(facts: Facts, failed: readonly Replica[]): readonly 
 }
 
 /** The nodes of the failed replicas and of those that still leave. */
-function exclusions(facts: Facts, failed: readonly Replica[]) {
+export function exclusions(facts: Facts, failed: readonly Replica[]) {
   const nodes = new Set([...failed, ...facts.leaving].map(({ record }) => record.storageNode));
   return [...nodes].map((node) => ({ node, reason: 'held the failed replica' }));
 }
@@ -129,61 +129,3 @@ function exclusions(facts: Facts, failed: readonly Replica[]) {
 function note(reason: string, message: string, blocked: boolean): Note {
   return { topic: 'heal', reason, message, blocked };
 }
-
-/** Members beyond the wanted number that hold nothing the others don't: as many as wanted are in sync without them. */
-function spareMembers({ members, world }: Facts, surplus: number): readonly Replica[] {
-  const enough = members.filter(({ inSync }) => inSync).length >= world.volume.spec.replicas;
-  const behind = members.filter(({ inSync }) => !inSync);
-  return enough && surplus > 0 ? behind.slice(Math.max(0, behind.length - surplus)) : [];
-}
-
-/**
- * Given a detached volume with fewer members than `spec.replicas` (which was raised), then the missing members are
- * placed; they are filled when it is attached next. An attached array keeps its number of legs. Given more (it was lowered,
- * or the volume was recovered), when enough are in sync, then those that are not leave.
- */
-export const grow: Rule = (facts): Decision => {
-  const missing = facts.world.volume.spec.replicas - facts.members.length;
-  if (facts.ending || !facts.initialised || missing === 0) {
-    return nothing;
-  }
-  const surplus = spareMembers(facts, -missing);
-  if (surplus.length > 0) {
-    return {
-      record: {
-        kind: 'replace',
-        replicas: withLeaving(facts, surplus),
-        nextReplica: facts.status.nextReplica ?? 0,
-        leaving: surplus.map(({ name }) => name),
-        event: {
-          type: 'Normal',
-          reason: 'ReplicaSpare',
-          message: `${surplus.map(named).join(', ')} is not needed any more`,
-        },
-      },
-    };
-  }
-  if (missing < 0) {
-    const message = `keeps ${facts.members.length} replicas: spec.replicas was lowered, and replicas are not removed`;
-    return { notes: [{ topic: 'replicas', reason: 'TooMany', message }] };
-  }
-  if (facts.session.kind !== 'detached') {
-    const message = `${missing} more replicas (spec.replicas was raised) are added when the volume is detached`;
-    return { notes: [{ topic: 'replicas', reason: 'TooFew', message }] };
-  }
-  const exclude = exclusions(facts, []);
-  const placed = placeReplicas(facts, { count: missing, keep: facts.members, exclude, copies: true });
-  if (!placed.ok) {
-    return { notes: [{ topic: 'replicas', reason: 'NoPlace', message: placed.message, blocked: true }] };
-  }
-  const where = placed.records.map(({ name, storageNode }) => `${name} on ${storageNode}`).join(', ');
-  return {
-    record: {
-      kind: 'replace',
-      replicas: [...withLeaving(facts, []), ...placed.records],
-      nextReplica: placed.nextReplica,
-      leaving: [],
-      event: { type: 'Normal', reason: 'ReplicasAdded', message: `added ${where}` },
-    },
-  };
-};

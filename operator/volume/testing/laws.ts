@@ -42,8 +42,11 @@ function volumeLaws(before: ReplicatedVolume, after: ReplicatedVolume, api: Obje
       object === undefined || (object.spec.state === 'Orphan' && object.metadata.deletionTimestamp !== undefined);
     law(marked, `${name} is forgotten before it is marked`);
   }
-  const members = (after.status?.replicas ?? []).filter(({ role }) => role === 'Member');
-  law(members.length === 0 || members.length >= after.spec.replicas, 'the volume has fewer members than it wants');
+  const countOf = ({ status }: ReplicatedVolume): number =>
+    (status?.replicas ?? []).filter(({ role }) => role === 'Member').length;
+  // Those that it wants since a moment ago are to come.
+  const least = Math.min(countOf(before), after.spec.replicas);
+  law(countOf(after) === 0 || countOf(after) >= least, 'the volume has fewer members than it wants');
   law(
     inSync.every((name) => names.includes(name)),
     `the in-sync set ${inSync.join()} names replicas that the record does not: ${names.join()}`,

@@ -15,6 +15,8 @@ export function readMd(array: MdArray, file: string): string | undefined {
       return array.sync.progress();
     case 'resync_start':
       return array.resynced ? 'none' : String(array.unsyncedFromBytes / 512);
+    case 'raid_disks':
+      return String(array.raidDisks);
     case 'component_size':
       return String(array.sizeBytes / 1024);
     case 'suspend_hi':
@@ -69,6 +71,7 @@ export async function writeMd(
     case 'bitmap/metadata':
       return;
     case 'raid_disks':
+      if (array.running) return await array.reshape(Number(value));
       array.raidDisks = Number(value);
       return;
     case 'component_size':

@@ -525,12 +525,8 @@ export class MdArray implements BlockDevice {
     while (this.locked !== undefined) await this.locked;
   }
 
-  /** raid1_resize, under the array's lock: I/O under way ends first, or is held because it failed. */
-  async grow(sizeBytes: number): Promise<void> {
-    const bitmap = this.bitmap;
-    if (this.sync.kind !== undefined) throw errno('EBUSY', 'component_size');
-    if (this.readOnly || !bitmap) throw errno('EROFS', 'component_size');
-    if (this.members.some((member) => member.sizeBytes < sizeBytes)) throw errno('ENOSPC', 'component_size');
+  /** Changes the array under its lock, after I/O under way has ended or is held because it failed (freeze_array). */
+  private async frozenIo(change: () => Promise<void> | void): Promise<void> {
     await this.unlocked();
     let unlock = (): void => undefined;
     this.locked = new Promise((resolve) => {
@@ -542,19 +538,44 @@ export class MdArray implements BlockDevice {
     });
     this.calmDown();
     await frozen;
-    this.bitmap = bitmap.resized(sizeBytes / BLOCK_BYTES);
-    await new Promise<void>((resolve) => {
-      this.afterPage(resolve);
-    });
+    await change();
     this.quiesced = false;
     this.locked = undefined;
-    if (this.resynced && sizeBytes > this.sizeBytes) {
-      this.resynced = false;
-      this.unsyncedFromBytes = this.sizeBytes;
-      this.needed = true;
-    }
-    this.sizeBytes = sizeBytes;
     unlock();
     this.wake();
+  }
+
+  /** raid1_resize */
+  async grow(sizeBytes: number): Promise<void> {
+    const bitmap = this.bitmap;
+    if (this.sync.kind !== undefined) throw errno('EBUSY', 'component_size');
+    if (this.readOnly || !bitmap) throw errno('EROFS', 'component_size');
+    if (this.members.some((member) => member.sizeBytes < sizeBytes)) throw errno('ENOSPC', 'component_size');
+    await this.frozenIo(async () => {
+      this.bitmap = bitmap.resized(sizeBytes / BLOCK_BYTES);
+      await new Promise<void>((resolve) => {
+        this.afterPage(resolve);
+      });
+      if (this.resynced && sizeBytes > this.sizeBytes) {
+        this.resynced = false;
+        this.unsyncedFromBytes = this.sizeBytes;
+        this.needed = true;
+      }
+      this.sizeBytes = sizeBytes;
+    });
+  }
+
+  /** raid1_reshape: another number of places; members move up into those that are left. */
+  async reshape(raidDisks: number): Promise<void> {
+    if (this.sync.kind !== undefined) throw errno('EBUSY', 'raid_disks');
+    if (this.readOnly) throw errno('EROFS', 'raid_disks');
+    const placed = (): Member[] =>
+      this.members.filter(({ slot }) => slot >= 0).sort((one, other) => one.slot - other.slot);
+    if (placed().length > raidDisks) throw errno('EBUSY', 'raid_disks');
+    await this.frozenIo(() => {
+      for (const [slot, member] of placed().entries()) member.slot = slot;
+      this.raidDisks = raidDisks;
+      this.needed = true;
+    });
   }
 }
