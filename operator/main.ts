@@ -25,6 +25,11 @@ const options = parseOrExit({
       description: 'work only while holding the lead; without it there must be one operator only',
     },
     identity: { type: 'string', description: 'this candidate in the election; default: host name and a random part' },
+    'snapshot-standstill': {
+      type: 'duration',
+      default: '4s',
+      description: 'writes are held no longer than this for a snapshot, whatever becomes of it; at most 60s',
+    },
     concurrency: {
       type: 'integer',
       default: 8,
@@ -77,6 +82,7 @@ const work = (signal: AbortSignal): Promise<void> =>
       settings: defaultSettings,
       log,
       concurrency: options.concurrency,
+      standstillMs: options['snapshot-standstill'],
       onView: (now) => {
         view = now;
       },

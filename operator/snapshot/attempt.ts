@@ -11,8 +11,8 @@ import type { Member, SnapshotAction, SnapshotPlan, SnapshotSet } from './world.
 
 /** How long a node may take to make ready before the others go on without it. */
 const PREPARE_PATIENCE_MS = 3_000;
-/** While writes are held: how long a copy is waited for when another one is there. Below the client's own limit. */
-const TAKE_PATIENCE_MS = 2_000;
+/** While writes are held: for this part of the limit a copy is waited for when another one is there. */
+const TAKE_PATIENCE = 0.6;
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 600_000;
 
@@ -54,9 +54,9 @@ export function planAttempt(members: readonly Member[], set: SnapshotSet, nowMs:
   const step =
     broken(parts, attempt, nowMs) ??
     waits(parts) ??
-    make(parts, attempt) ??
+    make(parts, attempt, set) ??
     prepare(parts, set, nowMs, notBeforeMs) ??
-    hold(parts) ??
+    hold(parts, set) ??
     take(parts) ??
     release(parts, set, nowMs) ??
     finish(parts, attempt, nowMs);
@@ -144,13 +144,13 @@ function waits(parts: readonly Part[]): SnapshotPlan | undefined {
 }
 
 /** The objects of the copies; none is added once one is to be taken. */
-function make(parts: readonly Part[], attempt: number): SnapshotPlan | undefined {
+function make(parts: readonly Part[], attempt: number, set: SnapshotSet): SnapshotPlan | undefined {
   const actions = parts.flatMap(({ member, sources, copies }) => {
     if (copies.some(({ spec }) => spec.take !== '')) return [];
     const missing = sources.filter(({ metadata }) => !copies.some(({ spec }) => spec.replicaUid === metadata.uid));
     return missing.map((replica): SnapshotAction => createCopy(member, replica, attempt));
   });
-  return actions.length === 0 ? undefined : { actions: [...actions, ...ask(parts, false)] };
+  return actions.length === 0 ? undefined : { actions: [...actions, ...ask(parts, false, set.standstillMs)] };
 }
 
 function createCopy({ snapshot, volume }: Member, { metadata, spec }: VolumeReplica, attempt: number): SnapshotAction {
@@ -176,13 +176,13 @@ function createCopy({ snapshot, volume }: Member, { metadata, spec }: VolumeRepl
 }
 
 /** Asks the clients to get ready, or to hold. */
-function ask(parts: readonly Part[], hold: boolean): readonly SnapshotAction[] {
+function ask(parts: readonly Part[], hold: boolean, limitMs: number): readonly SnapshotAction[] {
   return parts.flatMap(({ member: { connection }, subject, request }): readonly SnapshotAction[] => {
     if (subject.kind !== 'attached' || connection === undefined) return [];
     const { suspend } = connection.spec;
     if (suspend?.request === request && (suspend.hold || !hold)) return [];
     const { name, uid = '' } = connection.metadata;
-    return [{ kind: 'suspend', connection: name, uid, suspend: { request, hold, release: '' } }];
+    return [{ kind: 'suspend', connection: name, uid, suspend: { request, hold, release: '', limitMs } }];
   });
 }
 
@@ -190,7 +190,7 @@ const nothing: SnapshotPlan = { actions: [] };
 
 /** Given nodes that make ready, then all are waited for, but the slow ones not for long. */
 function prepare(parts: readonly Part[], set: SnapshotSet, nowMs: number, startedMs: number): SnapshotPlan | undefined {
-  const asked = ask(parts, false);
+  const asked = ask(parts, false, set.standstillMs);
   if (asked.length > 0) return { actions: asked };
   const phaseOf = ({ status }: SnapshotReplica) => status?.phase ?? 'Pending';
   const isReady = (copy: SnapshotReplica): boolean => ['Prepared', 'Taken'].includes(phaseOf(copy));
@@ -217,8 +217,8 @@ function prepare(parts: readonly Part[], set: SnapshotSet, nowMs: number, starte
   };
 }
 
-function hold(parts: readonly Part[]): SnapshotPlan | undefined {
-  const asked = ask(parts, true);
+function hold(parts: readonly Part[], set: SnapshotSet): SnapshotPlan | undefined {
+  const asked = ask(parts, true, set.standstillMs);
   if (asked.length > 0) return { actions: asked };
   return parts.every(({ token }) => token !== undefined && token !== '') ? undefined : nothing;
 }
@@ -249,6 +249,7 @@ function release(parts: readonly Part[], set: SnapshotSet, nowMs: number): Snaps
   const open = parts.filter((part) => !isReleased(part));
   if (open.length === 0) return undefined;
   const heldMs = nowMs - (set.heldSinceMs ?? nowMs);
+  const patienceMs = TAKE_PATIENCE * set.standstillMs;
   const isWhole = (part: Part): boolean => {
     const awaited = part.copies.filter(
       (copy) =>
@@ -257,18 +258,24 @@ function release(parts: readonly Part[], set: SnapshotSet, nowMs: number): Snaps
         copy.status?.phase !== 'Failed' &&
         set.isStorageAlive(copy.spec.storageNode),
     );
-    return awaited.length === 0 || heldMs >= TAKE_PATIENCE_MS;
+    return awaited.length === 0 || heldMs >= patienceMs;
   };
   const hasOne = (part: Part): boolean => part.copies.some((copy) => isTaken(copy, part.token));
   if (!parts.every((part) => hasOne(part) && isWhole(part))) {
-    return { actions: [], lookAgainMs: Math.max(50, TAKE_PATIENCE_MS - heldMs) };
+    return { actions: [], lookAgainMs: Math.max(50, patienceMs - heldMs) };
   }
   return {
     actions: open.flatMap((part): readonly SnapshotAction[] => {
       const { connection } = part.member;
       if (connection === undefined || part.token === undefined) return [];
       const copies = part.copies.filter((copy) => isTaken(copy, part.token)).map(({ metadata }) => metadata.name);
-      const suspend = { request: part.request, hold: true, release: part.token, copies };
+      const suspend = {
+        request: part.request,
+        hold: true,
+        release: part.token,
+        copies,
+        limitMs: set.standstillMs,
+      };
       const { name, uid = '' } = connection.metadata;
       return [{ kind: 'suspend', connection: name, uid, suspend }];
     }),

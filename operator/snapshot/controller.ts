@@ -15,6 +15,8 @@ export interface SnapshotControllerOptions {
   readonly random?: () => number;
   readonly log: Logger;
   readonly concurrency: number;
+  /** Writes are held no longer than this for a snapshot. */
+  readonly standstillMs: number;
   readonly isFresh: (lease: string, nowMs: number) => boolean;
   /** Called with the names of volumes for which a snapshot has changed that they are to be made from. */
   readonly onSource: (volume: string) => void;
@@ -52,6 +54,7 @@ export function createSnapshotController(options: SnapshotControllerOptions) {
   });
   const reconcile = createSnapshotReconciler({
     clock,
+    standstillMs: options.standstillMs,
     isStorageAlive: (node) => isFresh(storageLeaseName(node), clock.now()),
     isClientAlive: (node) => isFresh(clientLeaseName(node), clock.now()),
     caches: {

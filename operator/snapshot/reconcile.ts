@@ -37,6 +37,8 @@ export interface SnapshotReconcilerOptions {
   readonly clock: Clock;
   readonly isStorageAlive: (node: string) => boolean;
   readonly isClientAlive: (node: string) => boolean;
+  /** Writes are held no longer than this for a snapshot. */
+  readonly standstillMs: number;
 }
 
 const STALE_MS = 50;

@@ -64,7 +64,7 @@ describe('a snapshot of a volume that a client has', () => {
     await ready();
     await suspended();
     agents('s1');
-    await stage.clock.advance(2_000);
+    await stage.clock.advance(2_400);
     await stage.operate();
     expect(suspendOf('v.c1')).toMatchObject({ release: 't1', copies: ['snap.v-r0.1'] });
     agents('s2');

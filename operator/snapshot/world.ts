@@ -29,6 +29,8 @@ export interface SnapshotSet {
   /** Whether the storage agent of a node renews its Lease. */
   readonly isStorageAlive: (node: string) => boolean;
   readonly isClientAlive: (node: string) => boolean;
+  /** Writes are held no longer than this. */
+  readonly standstillMs: number;
   /** Since when all writes have been held, as far as this process has seen it. */
   readonly heldSinceMs: number | undefined;
 }

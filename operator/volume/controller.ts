@@ -27,11 +27,15 @@ export interface VolumeControllerOptions {
   readonly random?: () => number;
   readonly settings: Settings;
   readonly log: Logger;
+  /** Writes are held no longer than this for a snapshot; default 4 s. */
+  readonly standstillMs?: number;
   /** Volumes worked on at the same time. */
   readonly concurrency: number;
   /** Told what is known once it is known, and undefined when it is no longer looked at. */
   readonly onView?: (view: View | undefined) => void;
 }
+
+const DEFAULT_STANDSTILL_MS = 4_000;
 
 /**
  * Watches everything that a volume depends on and keeps all volumes as they should be, until the signal is aborted.
@@ -115,6 +119,7 @@ export async function runVolumeController(
     ...(random === undefined ? {} : { random }),
     log,
     concurrency,
+    standstillMs: options.standstillMs ?? DEFAULT_STANDSTILL_MS,
     isFresh: (lease) => liveness.isFresh(lease),
     onSource: (volume) => controller.enqueue(volume),
     volumes,

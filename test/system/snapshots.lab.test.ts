@@ -28,7 +28,8 @@ let c2: Vm;
 
 beforeAll(async () => {
   lab = await startLab({ appDir: 'dist', storage: 3 });
-  system = await startSystem(lab);
+  // Emulated CPUs take seconds for one lvcreate.
+  system = await startSystem(lab, { operatorArgs: ['--snapshot-standstill', '15s'] });
   snapshots = resource(system.connection, kinds.replicatedSnapshots);
   copies = resource(system.connection, kinds.snapshotReplicas);
   c1 = lab.vm('c1');

@@ -19,6 +19,8 @@ export interface SystemOptions {
   readonly leaseDuration?: string;
   /** Further arguments for the node program of the CSI driver. */
   readonly clientAgentArgs?: readonly string[];
+  /** Further arguments for the operator. */
+  readonly operatorArgs?: readonly string[];
 }
 
 /** What the programs themselves have as their default. */
@@ -121,7 +123,8 @@ export async function startSystem(lab: Lab, options: SystemOptions = {}): Promis
     },
     async startOperator() {
       const kubeconfig = await hostKubeconfig('operator');
-      await startOnHost('operator', 'operator', ['--kubeconfig', kubeconfig, '--lease-duration', leaseDuration]);
+      const args = ['--kubeconfig', kubeconfig, '--lease-duration', leaseDuration, ...(options.operatorArgs ?? [])];
+      await startOnHost('operator', 'operator', args);
     },
     async startController() {
       const kubeconfig = await hostKubeconfig('csi-controller');

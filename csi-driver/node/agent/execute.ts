@@ -90,7 +90,7 @@ export async function execute(action: Action, context: ExecuteContext): Promise<
     case 'PrepareSuspension':
       return withSuspension(action.kind, context, () => prepareSuspension(action.request, context));
     case 'Suspend':
-      return withSuspension(action.kind, context, () => suspend(action.request, context));
+      return withSuspension(action.kind, context, () => suspend(action, context));
     case 'Resume':
       return withSuspension(action.kind, context, () => endSuspension(action.request, action.released, context.memory));
     case 'Stop':

@@ -91,7 +91,9 @@ export interface ConnectionFacts {
 /** What is asked for, and done, about a standstill of the volume's writes. */
 export interface SuspensionFacts {
   /** The connection's spec.suspend. */
-  readonly wanted: { readonly request: string; readonly hold: boolean; readonly release: string } | undefined;
+  readonly wanted:
+    | { readonly request: string; readonly hold: boolean; readonly release: string; readonly limitMs: number }
+    | undefined;
   readonly current: Standstill | undefined;
   /** It is being begun or ended. */
   readonly busy: boolean;
@@ -134,7 +136,7 @@ export type Action =
   | { readonly kind: 'RecordAnew' }
   /** Gets ready to hold writes, for a snapshot. */
   | { readonly kind: 'PrepareSuspension'; readonly request: string }
-  | { readonly kind: 'Suspend'; readonly request: string }
+  | { readonly kind: 'Suspend'; readonly request: string; readonly limitMs: number }
   /** Lets writes go on; `released`: whoever asked for the standstill needs it no longer. */
   | { readonly kind: 'Resume'; readonly request: string; readonly released: boolean }
   | { readonly kind: 'Stop' }

@@ -39,7 +39,7 @@ export function planSuspension(facts: ConnectionFacts, array: MdArray): Action[]
   if (wanted.release !== '') return [{ kind: 'Resume', request, released: false }];
   if (!isAtPeace(facts, array, suspension.resynced)) return [];
   if (known === undefined) return [{ kind: 'PrepareSuspension', request }];
-  return known === 'Ready' && wanted.hold ? [{ kind: 'Suspend', request }] : [];
+  return known === 'Ready' && wanted.hold ? [{ kind: 'Suspend', request, limitMs: wanted.limitMs }] : [];
 }
 
 /** Every leg of the record works, all of them are equal but for writes under way, and md is not in the middle of something. */

@@ -6,7 +6,9 @@ import type { ExecuteContext } from './context.ts';
 import type { ConnectionFacts, LegFacts, SuspensionFacts } from './facts.ts';
 import { VolumeMemory, type Standstill } from './memory.ts';
 import { isSuspensionPending, planSuspension } from './suspension-plan.ts';
-import { endSuspension, prepareSuspension, resumeAll, STANDSTILL_MS, suspend } from './suspension.ts';
+import { endSuspension, prepareSuspension, resumeAll, suspend } from './suspension.ts';
+
+const STANDSTILL_MS = 4000;
 
 const leg = (replica: string, overrides: Partial<LegFacts> = {}): LegFacts =>
   ({
@@ -37,7 +39,7 @@ describe('when writes are held', () => {
       suspension: { wanted: undefined, current: undefined, busy: false, resynced: true, ...suspension },
       ...overrides,
     }) as unknown as ConnectionFacts;
-  const wanted = { request: 'r1', hold: false, release: '' };
+  const wanted = { request: 'r1', hold: false, release: '', limitMs: STANDSTILL_MS };
   const standstill = (state: Standstill['state'], overrides: Partial<Standstill> = {}): Standstill => ({
     request: 'r1',
     state,
@@ -52,7 +54,7 @@ describe('when writes are held', () => {
     expect(kinds({ wanted })).toEqual([{ kind: 'PrepareSuspension', request: 'r1' }]);
     expect(kinds({ wanted, current: standstill('Ready') })).toEqual([]);
     expect(kinds({ wanted: { ...wanted, hold: true }, current: standstill('Ready') })).toEqual([
-      { kind: 'Suspend', request: 'r1' },
+      { kind: 'Suspend', request: 'r1', limitMs: STANDSTILL_MS },
     ]);
   });
 
@@ -166,7 +168,7 @@ describe('a standstill', () => {
     await prepareSuspension('r1', context);
     expect(memory.standstill).toMatchObject({ state: 'Ready' });
     bState = new Set(['faulty']);
-    await suspend('r1', context);
+    await suspend({ request: 'r1', limitMs: STANDSTILL_MS }, context);
     expect(memory.standstill).toMatchObject({ state: 'Suspended', token: 't1', replicas: ['a'] });
     await endSuspension('r1', true, memory);
     expect(memory.standstill).toMatchObject({ state: 'Released', token: 't1', replicas: ['a'], heldMs: 0 });
@@ -174,7 +176,7 @@ describe('a standstill', () => {
   });
 
   test('that took too long ends by itself and counts for nothing', async () => {
-    await suspend('r1', context);
+    await suspend({ request: 'r1', limitMs: STANDSTILL_MS }, context);
     await clock.advance(STANDSTILL_MS);
     expect(done).toEqual(['guard', 'suspend', 'resume', 'guard off']);
     expect(memory.standstill).toMatchObject({ state: 'Broken' });
@@ -185,7 +187,7 @@ describe('a standstill', () => {
 
   // Given an agent that stood still for long, when its guard has let writes go on, then the standstill counts for nothing.
   test('that its guard has ended counts for nothing', async () => {
-    await suspend('r1', context);
+    await suspend({ request: 'r1', limitMs: STANDSTILL_MS }, context);
     suspended = false;
     await endSuspension('r1', true, memory);
     expect(memory.standstill).toMatchObject({ state: 'Broken' });
@@ -196,7 +198,7 @@ describe('a standstill', () => {
     holding = new Promise((resolve) => {
       go = resolve;
     });
-    const beginning = suspend('r1', context);
+    const beginning = suspend({ request: 'r1', limitMs: STANDSTILL_MS }, context);
     await clock.advance(STANDSTILL_MS);
     go();
     await beginning;

@@ -12,10 +12,8 @@ import type { AgentPorts } from './ports.ts';
  * guard, and by the next start of the agent.
  */
 
-/** Writes wait no longer than this for a snapshot. */
-export const STANDSTILL_MS = 4_000;
-/** The guard comes after this process's own timer. */
-const GUARD_MS = STANDSTILL_MS + 1_000;
+/** The guard comes so much later than this process's own timer. */
+const GUARD_AFTER_MS = 1_000;
 /** What a filesystem has in memory is written out before, as far as that is done within this time. */
 const SYNC_MS = 5_000;
 const RETRY_MS = 100;
@@ -39,21 +37,24 @@ export async function prepareSuspension(request: string, context: ExecuteContext
   memory.standstill = { request, state: 'Ready', token: '', replicas: [] };
 }
 
-/** Holds writes. When it returns, nothing is under way on any leg, or the standstill is over already. */
-export async function suspend(request: string, context: ExecuteContext): Promise<void> {
+/** Holds writes, for `limitMs` at most. When it returns, nothing is under way on any leg, or the standstill is over already. */
+export async function suspend(
+  { request, limitMs }: { readonly request: string; readonly limitMs: number },
+  context: ExecuteContext,
+): Promise<void> {
   const { memory, ports, connection, log } = context;
   const { clock, md } = ports;
   const name = arrayName(connection.spec.volumeUid);
   const token = ports.newToken();
   const startedMs = clock.monotonicMs();
   memory.standstill = { request, state: 'Suspending', token, replicas: [] };
-  const endGuard = await ports.guardSuspension(name, GUARD_MS);
+  const endGuard = await ports.guardSuspension(name, limitMs + GUARD_AFTER_MS);
   let over: Promise<void> | undefined;
   const end = (released: boolean): Promise<void> => (over ??= endNow(released));
   const cancel = clock.setTimeout(() => {
     log.warn('a snapshot took too long: writes go on without it', { volume: connection.spec.volume });
     void end(false).then(() => context.changed());
-  }, STANDSTILL_MS);
+  }, limitMs);
 
   async function endNow(released: boolean): Promise<void> {
     // Before it is lifted: what was read of the copies counts only if it has held until now.

@@ -855,6 +855,14 @@ export const schemas = {
                 default: false,
                 description: 'Writes are held from now on; before that the client only gets ready for it.',
               },
+              limitMs: {
+                type: 'integer',
+                format: 'int32',
+                minimum: 100,
+                maximum: 60000,
+                default: 4000,
+                description: 'Writes are held no longer than this, whatever becomes of the snapshot.',
+              },
               release: {
                 type: 'string',
                 default: '',

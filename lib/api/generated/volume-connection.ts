@@ -37,6 +37,10 @@ export interface VolumeConnectionSpec {
      */
     hold: boolean;
     /**
+     * Writes are held no longer than this, whatever becomes of the snapshot.
+     */
+    limitMs: number;
+    /**
      * The token of the standstill that may end - all copies of it that will ever count have been taken.
      */
     release: string;

@@ -48,6 +48,7 @@ export function createStage() {
   const copies = table<SnapshotReplica>('SnapshotReplica');
   const reconcile = createSnapshotReconciler({
     clock,
+    standstillMs: 4000,
     isStorageAlive: (node) => !dead.has(node),
     isClientAlive: (node) => !dead.has(node),
     caches: {
