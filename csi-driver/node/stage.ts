@@ -139,6 +139,8 @@ function mountOptions(fsType: FsType, use: Extract<VolumeUse, { kind: 'mount' }>
   const defaults = [
     ...(use.access === 'reader' ? ['ro'] : []),
     // After an error ext4 goes on by default, over what it has just found to be damaged.
+    // A volume that began with a snapshot has the UUID of its source, next to which XFS would not be mounted (xfs(5)).
+    ...(fsType === 'xfs' ? ['nouuid'] : []),
     ...(fsType === 'ext4' && !use.mountFlags.some((flag) => flag.startsWith('errors=')) ? ['errors=remount-ro'] : []),
   ];
   return [...defaults, ...use.mountFlags];
