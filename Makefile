@@ -53,7 +53,7 @@ test-lab: build ## tests on real kernels in QEMU (root; built the first time)
 
 test-sanity: build ## csi-sanity against the CSI services: first over fakes, then in the lab (root)
 	npm run -s test:api -- test/api/sanity
-	HOLDFAST_SANITY=1 $(LAB) run --name sanity -- npm run -s test:lab -- test/system/sanity
+	HOLDFAST_SANITY=all $(LAB) run --name sanity -- npm run -s test:lab -- test/system/sanity
 
 test-gate: build ## everything about the write gate by itself, on the kernel that HOLDFAST_LAB_KERNEL names (root)
 	HOLDFAST_GATE_ALL=1 HOLDFAST_GATE_SHOW=1 $(LAB) run -- npm run -s test:lab -- test/gate/gate-all
