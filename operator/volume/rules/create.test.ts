@@ -31,6 +31,14 @@ describe('a new volume is placed', () => {
     expect(notes?.[0]?.message).toMatch('no fresh heartbeat');
   });
 
+  test.each(['a', 'b', 'c', 'd'])('near its client in zone %s, where a goal asks for it', (zone) => {
+    const placement = { constraints: [], goals: [{ weight: 10, near: {} }] };
+    const spec = { replicas: 1, placement, clientLabels: { zone } };
+    const { record } = placeVolume(facts(unborn([], { spec })));
+    const where = { a: 's1', b: 's2', c: 's3', d: 's4' }[zone];
+    expect(record?.kind === 'place' && record.replicas.map(({ storageNode }) => storageNode)).toEqual([where]);
+  });
+
   test('a placement that makes no sense is refused with the path of the mistake', () => {
     const spec = { placement: { constraints: [{ distinct: { label: '-' } }], goals: [] } };
     expect(placeVolume(facts(unborn([], { spec }))).notes?.[0]?.message).toMatch('spec.placement.constraints[0]');
