@@ -89,6 +89,8 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const lab = await startLab({
     storage: options.storage,
     clients: options.clients,
+    // As many as a storage VM has: then all nodes start from the same saved state.
+    clientDiskBytes: [64 * 1024 ** 2],
     appDir,
     flavours: Object.fromEntries(Object.keys(nodes).map((name) => [name, flavour])),
     apiPort: API_PORT,

@@ -42,7 +42,10 @@ export async function startNode(
     v: '1',
   };
   const words = Object.entries(options).map(([name, value]) => `--${name}=${value}`);
-  await vm.spawn(`/kube/bin/kubelet ${words.join(' ')}`, { logFile: KUBELET_LOG, env: { GOGC: '200' } });
+  await vm.spawn(`/bin/sh -c 'umask 022; exec /kube/bin/kubelet ${words.join(' ')}'`, {
+    logFile: KUBELET_LOG,
+    env: { GOGC: '200' },
+  });
 }
 
 /** Pods reach the host, and through it each other; nothing else is there to be reached. */
