@@ -74,9 +74,14 @@ tolerations: {{- toYaml . | nindent 2 }}
 
 {{/* Probes of a program. Call: (list $host $port) ; no host: the pod's own address */}}
 {{- define "holdfast.probes" -}}
+# A program that starts slowly on a busy node is not helped by being started again.
+startupProbe:
+  httpGet: { path: /livez, port: {{ index . 1 }}{{ with index . 0 }}, host: {{ . }}{{ end }} }
+  periodSeconds: 2
+  timeoutSeconds: 5
+  failureThreshold: 150
 livenessProbe:
   httpGet: { path: /livez, port: {{ index . 1 }}{{ with index . 0 }}, host: {{ . }}{{ end }} }
-  initialDelaySeconds: 10
   periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 6
