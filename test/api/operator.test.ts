@@ -16,6 +16,7 @@ import {
   type VolumeConnection,
   type VolumeReplica,
 } from '../../lib/api/index.ts';
+import { controllerModify } from '../../csi-driver/controller/modify.ts';
 import { connect, KubeError, kinds, resource, type KubeConnection } from '../../lib/kube/client.ts';
 import { removeFinalizer } from '../../lib/kube/finalizer.ts';
 import { startHeartbeat, type Heartbeat } from '../../lib/kube/lease.ts';
@@ -188,7 +189,8 @@ async function playStorageAgent(connection: KubeConnection, node: string): Promi
       continue;
     }
     const nqn = `nqn.2026-01.dev.holdfast:replica:${metadata.uid ?? ''}`;
-    const status = { phase: 'Ready', nqn, address: '127.0.0.1', port: 4420, fencedEpoch: spec.epoch } as const;
+    const where = { nqn, address: '127.0.0.1', port: 4420 };
+    const status = { phase: 'Ready', ...where, fencedEpoch: spec.epoch, sizeBytes: spec.sizeBytes } as const;
     await own.apply(
       { metadata: { name: metadata.name }, status },
       { fieldManager: 'storage-agent', force: true, subresource: 'status' },
@@ -240,9 +242,10 @@ async function playConnected(client: KubeConnection, name: string, node: string,
     recorded = refused === '';
   }
   const { epoch = 0 } = (await volume(name)).status?.attachment ?? {};
+  const { sizeBytes } = (await connections().get(`${name}.${node}`))?.spec ?? {};
   await resource(client, kinds.volumeConnections).patch(
     `${name}.${node}`,
-    { status: { phase: 'Connected', epoch, devicePath: `/dev/holdfast/${name}` } },
+    { status: { phase: 'Connected', epoch, devicePath: `/dev/holdfast/${name}`, sizeBytes } },
     { subresource: 'status' },
   );
 }
@@ -328,6 +331,54 @@ describe('the operator on a real API server', () => {
       return findCondition(status?.conditions, 'Attached')?.status === 'True';
     });
     expect(attached.status).toMatchObject({ phase: 'Healthy', attachment: { node: 'c1', epoch: 1, clean: false } });
+  });
+
+  test('a volume grows from below, and nothing of it ever gets smaller', async () => {
+    const larger = 128 * 1024 * 1024;
+    expect((await volume('pg')).status?.capacityBytes).toBe(larger / 2);
+    await volumes().patch('pg', { spec: { capacityBytes: larger } });
+    await until('the replicas are to grow', async () =>
+      (await replicas().list()).items.every(({ spec }) => spec.sizeBytes === larger),
+    );
+    expect((await connections().get('pg.c1'))?.spec.sizeBytes).toBe(larger / 2);
+    await agents();
+    await until('the array is to grow', async () => (await connections().get('pg.c1'))?.spec.sizeBytes === larger);
+    expect((await volume('pg')).status?.capacityBytes).toBe(larger / 2);
+    expect(await patchAs(c1, kinds.volumeConnections, 'pg.c1', { status: { sizeBytes: larger } }, status)).toBe('');
+    await untilVolume('pg', 'grown', (found) => found.status?.capacityBytes === larger);
+    await until('told', async () => (await eventsOf('pg')).includes('Expanded'));
+    const smaller = 'never';
+    expect(
+      await patchAs(api.connection, kinds.replicatedVolumes, 'pg', { spec: { capacityBytes: larger / 2 } }),
+    ).toMatch(smaller);
+    expect(
+      await patchAs(api.connection, kinds.replicatedVolumes, 'pg', { status: { capacityBytes: 1 } }, status),
+    ).toMatch(smaller);
+    expect(
+      await patchAs(api.connection, kinds.volumeConnections, 'pg.c1', { spec: { sizeBytes: larger / 2 } }),
+    ).toMatch('only grows');
+    expect(await patchAs(api.connection, kinds.volumeReplicas, 'pg-r0', { spec: { sizeBytes: larger / 2 } })).toMatch(
+      'only grows',
+    );
+  });
+
+  test('a VolumeAttributesClass changes it while it is used, with the identity of the CSI controller', async () => {
+    const own = await withToken('csi-controller', await token('csi-controller'));
+    const deps = { volumes: resource(own, kinds.replicatedVolumes) };
+    const modify = async (mutableParameters: Record<string, string>): Promise<unknown> =>
+      await controllerModify(deps, { volumeId: 'pg', secrets: {}, mutableParameters });
+    await modify({ legTimeout: '1500ms', onSlowLeg: 'Drop after 30s' });
+    await until('the client is told', async () => (await connections().get('pg.c1'))?.spec.legTimeout === '1500ms');
+    expect((await connections().get('pg.c1'))?.spec.onSlowLeg).toBe('Drop after 30s');
+    await expect(modify({ provisioning: 'Thick' })).rejects.toThrow(/HF402: provisioning can't be changed/);
+    // More replicas than there are places for: the volume stays as it is, and says why.
+    await modify({ replicas: '3' });
+    const waiting = await untilVolume('pg', 'refused', (found) =>
+      /0 of 2 storage nodes fit/.test(found.status?.message ?? ''),
+    );
+    expect(waiting.status?.replicas).toHaveLength(2);
+    await modify({ replicas: '2', legTimeout: '1s', onSlowLeg: 'Report' });
+    await untilVolume('pg', 'as before', (found) => found.status?.phase === 'Healthy');
   });
 
   test('once a volume is at rest, nothing is written any more', async () => {
