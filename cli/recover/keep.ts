@@ -89,7 +89,7 @@ function lost({ disks, mine, api }: Undecided, chosen: DiskCopy): string[] {
   return [
     `every acknowledged write that ${chosen.name} on ${chosen.node} does not hold is lost, for good:`,
     ...others.map((each) => `  ${each.name} on ${each.node} knows ${describeRecord(each)}: it gets a full copy`),
-    ...(api === undefined ? [] : [`  the API server has ${describeStamp(api)}`]),
+    ...(api === undefined ? [] : [`  the API server's record is ${describeStamp(api)}`]),
     'a client that has the volume is cut off; what it has written to the others meanwhile is lost as well',
     mixedSince === undefined
       ? 'it is as after a loss of power: check the filesystem and the data'
@@ -97,4 +97,5 @@ function lost({ disks, mine, api }: Undecided, chosen: DiskCopy): string[] {
   ];
 }
 
-const describeRecord = ({ record }: DiskCopy): string => (record === undefined ? 'no record' : describeStamp(record));
+const describeRecord = ({ record }: DiskCopy): string =>
+  record === undefined ? 'no record of its own' : describeStamp(record);

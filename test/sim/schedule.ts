@@ -111,7 +111,7 @@ export function scheduleOf(seed: number): Schedule {
   const count = 1 + dice.integer(10);
   const steps = Array.from({ length: count }, () => step(dice, shape, healMs));
   steps.push({ kind: 'move', atMs: 1 + dice.integer(500), to: 'c1', orderly: true });
-  const plain = varied({ seed, shape, steps: steps.sort((a, b) => a.atMs - b.atMs), healMs });
+  const plain = comingApart(varied({ seed, shape, steps: steps.sort((a, b) => a.atMs - b.atMs), healMs }));
   return snapshotted(recounted(withClocks(growing(plain))));
 }
 
@@ -210,6 +210,31 @@ function forced(dice: Dice, fromMs: number, storage: readonly string[]): Step[] 
     ...(rest.length === 0 ? [] : [alone]),
     { kind: 'force', atMs: atMs + 6000, forMs: 14_000 },
   ];
+}
+
+/** A client goes on without a leg and can't tell, dies, and the volume goes on from that very leg: two histories, for a person. */
+export function apart([left, kept]: readonly [string, string], fromMs: number): Step[] {
+  const forMs = 8000;
+  return [
+    { kind: 'cut', atMs: fromMs, from: 'c1', to: 'api', both: true, forMs },
+    { kind: 'cut', atMs: fromMs + 100, from: left, to: 'c1', both: true, forMs: forMs - 100 },
+    { kind: 'kill', atMs: fromMs + 7000, program: agentOf(kept), afterTurns: 0, downMs: 12_000 },
+    { kind: 'power', atMs: fromMs + 7100, machines: ['c1', kept], offMs: 1500 },
+  ];
+}
+
+/** In some schedules of volumes that may go on without a record. */
+function comingApart(plain: Schedule): Schedule {
+  const dice = createDice(plain.seed, 8);
+  const { shape, steps } = plain;
+  if (!(shape.onControlPlaneLoss ?? 'Wait').startsWith('Continue') || shape.replicas < 2 || !dice.oneIn(4))
+    return plain;
+  const healMs = Math.max(plain.healMs, 18_000);
+  const [first = 's1', second = 's2'] = storageNames(shape.storageNodes);
+  const more = apart(dice.oneIn(2) ? [first, second] : [second, first], 2000 + dice.integer(4000));
+  const late = steps.filter((each) => each.atMs >= plain.healMs).map((each) => ({ ...each, atMs: healMs }));
+  const inTime = [...steps.filter((each) => each.atMs < plain.healMs), ...more].sort((a, b) => a.atMs - b.atMs);
+  return { ...plain, steps: [...inTime, ...late], healMs };
 }
 
 /** A leg goes while the client can't tell the API server, and then maybe the client, too. */

@@ -90,3 +90,17 @@ test('what the old client still writes to the replica counts until it is closed 
   read('new', 6, 2, 300);
   expect(broken()).toEqual(['from-nowhere']);
 });
+
+// Found by the simulation: of two sides that had gone on apart the person chose the one that had not been started from.
+test('what was forgiven comes back when a person goes on from the replica that has it', () => {
+  write('old', 6, 2, 30, 40);
+  held.set(6, 2);
+  truth.unrecorded.add('pg-r0');
+  // pg-r0 is not there: it holds nothing.
+  truth.startFrom(['pg-r0']);
+  nowMs = 100;
+  truth.goOnFrom('pg-r1', 1);
+  truth.granted(2, ['pg-r1']);
+  read('new', 6, 2, 200);
+  expect(broken()).toEqual([]);
+});

@@ -84,6 +84,8 @@ export function createTruth({ api, storage, nowMs, history }: TruthOptions): Tru
   let forced: Forced | undefined;
   /** By replica that has left the in-sync set, and block, what it had to hold then. */
   const leftWith = new Map<string, Left>();
+  /** Writes that were forgiven: a replica that was given up may still hold them, and a person may choose that one after all. */
+  const forgiven: Operation[] = [];
   let lastAckMs = 0;
   let isOpen = false;
 
@@ -118,8 +120,11 @@ export function createTruth({ api, storage, nowMs, history }: TruthOptions): Tru
     const goneMs = nowMs();
     const kept = history.flatMap((operation): Operation[] => {
       if (operation.block !== block || operation.completedMs === undefined) return [operation];
-      if (operation.kind === 'read' || !candidates.has(operation.value)) return [];
-      return [{ ...operation, completedMs: undefined, goneMs }];
+      if (operation.kind === 'read') return [];
+      const open = { ...operation, completedMs: undefined, goneMs };
+      if (candidates.has(operation.value)) return [open];
+      forgiven.push(open);
+      return [];
     });
     history.splice(0, history.length, ...kept);
   };
@@ -190,6 +195,7 @@ export function createTruth({ api, storage, nowMs, history }: TruthOptions): Tru
     lostPower: (replica) => leftWith.get(replica)?.acknowledged.clear(),
     goOnFrom: (replica, epoch) => {
       const lacks = lackOf(replica);
+      history.push(...forgiven.splice(0));
       const held = heldNow(replica);
       const lower = (known: Map<number, number>, to: (block: number) => number): void => {
         for (const [block, value] of known) known.set(block, Math.max(0, Math.min(value, to(block))));
