@@ -77,6 +77,12 @@ export function createValves(sysfs: Sysfs, exec: Exec): Valves {
       await exec('dmsetup', ['resume', name]);
     },
     async open(name, path) {
+      // A swap that was cut off has left it so: it takes no message then (dm-mpath.c, multipath_message), and ends no I/O.
+      const device = listValves(sysfs, name).get(name)?.device;
+      if (device !== undefined && sysfs.readAttribute(`/sys/block/${device}/dm/suspended`) === '1') {
+        await unlessGone(['clear', name]);
+        await unlessGone(['resume', name]);
+      }
       await unlessGone(['message', name, '0', 'fail_if_no_path']);
       if (path !== undefined) await exec('dmsetup', ['message', name, '0', `fail_path ${path}`], { ok: [0, 1] });
     },

@@ -562,6 +562,7 @@ describe('a node speaks for itself only', () => {
     ['the phase', { phase: 'Healthy' }, 'only inSync'],
     ['the message', { message: 'fine' }, 'only inSync'],
     ['the lineage', { lineage: 2 }, 'only inSync'],
+    ['the size', { capacityBytes: 2 ** 40 }, 'only inSync'],
     ['a name that is no replica', { inSync: ['a', 'z'] }, 'only replicas of the volume'],
     [
       "the operator's conditions",

@@ -49,6 +49,7 @@ export class SysfsTree {
     if (file === 'size') return String(thing.sizeBytes / 512);
     if (thing instanceof MdArray) return file.startsWith('md/') ? readMd(thing, file.slice(3)) : undefined;
     if (file === 'dm/name') return 'queues' in thing ? thing.name : undefined;
+    if (file === 'dm/suspended') return 'queues' in thing ? (thing.suspended ? '1' : '0') : undefined;
     return file === 'device/subsysnqn' && 'nqn' in thing ? thing.nqn : undefined;
   }
 

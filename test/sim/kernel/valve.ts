@@ -180,6 +180,9 @@ export class Mapper {
       case 'suspend':
         await valve.suspend();
         return nothing;
+      case 'clear':
+        valve.next = undefined;
+        return nothing;
       case 'resume':
         valve.resume();
         return nothing;
@@ -201,6 +204,7 @@ export class Mapper {
 
   private message(valve: ValveDevice, text: string): string | undefined {
     const [verb, path] = text.split(' ');
+    if (valve.suspended) return 'device-mapper: message ioctl failed: Device or resource busy';
     if (verb === 'fail_if_no_path' || verb === 'queue_if_no_path') valve.queues = verb === 'queue_if_no_path';
     else if (path !== valve.path.devNo) return 'device-mapper: message failed: Invalid argument';
     else valve.pathFailed = verb === 'fail_path';
