@@ -15,10 +15,14 @@ export function withParameterTable(page: string): string {
 
 function table(): string {
   const rows = parameterTable.map(
-    (parameter) =>
-      `| \`${parameter.name}\` | ${defaultOf(parameter)} | ${code(parameter.example)} | ${parameter.description} |`,
+    (parameter: Parameter) =>
+      `| \`${parameter.name}\` | ${defaultOf(parameter)} | ${code(parameter.example)} | ${parameter.mutable === true ? 'yes' : 'no'} | ${parameter.description} |`,
   );
-  return ['| parameter | default | example | what it means |', '| --- | --- | --- | --- |', ...rows].join('\n');
+  return [
+    '| parameter | default | example | can be changed | what it means |',
+    '| --- | --- | --- | --- | --- |',
+    ...rows,
+  ].join('\n');
 }
 
 /** What the CRD says of the field that it sets. */
