@@ -54,6 +54,11 @@ describe('the claim', () => {
     });
   });
 
+  test('must be named where it may set something', async () => {
+    const asked = claimOverrides(() => claims, { name: 'pvc-uid-1', parameters: { allowOverride: 'replicas' } });
+    await expect(asked).rejects.toThrow('the provisioner needs --extra-create-metadata');
+  });
+
   test('is not looked for when no claim asks', async () => {
     const nobody = () => ({ get: () => Promise.reject(new Error('read')) });
     expect(await claimOverrides(nobody, { name: 'x', parameters: {} })).toEqual({});

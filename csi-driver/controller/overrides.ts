@@ -16,7 +16,7 @@ export type Claims = (namespace: string) => Pick<Resource<KubeObject>, 'get'>;
  * The parameters that the claim of a new volume sets for itself, by annotations such as `holdfast.dev/legTimeout: 1s`.
  * Empty when no claim asks (another orchestrator), or it sets none.
  *
- * @throws CsiError HF420 (INVALID_ARGUMENT) for one that the StorageClass doesn't let it set or that has no such value,
+ * @throws CsiError HF402 (INVALID_ARGUMENT) when some may be set and the request doesn't say by whom, HF420 for one that the StorageClass doesn't let it set or that has no such value,
  * HF409 (FAILED_PRECONDITION) when the claim is gone: nobody wants the volume any more
  */
 export async function claimOverrides(
@@ -25,7 +25,11 @@ export async function claimOverrides(
 ): Promise<Readonly<Record<string, string>>> {
   const claimName = parameters[CLAIM_NAME];
   const namespace = parameters[CLAIM_NAMESPACE];
-  if (!claimName || !namespace) return {};
+  if (!claimName || !namespace) {
+    if (parameters['allowOverride'] === undefined) return {};
+    const why = 'the request does not name the claim; the provisioner needs --extra-create-metadata';
+    throw new CsiError('INVALID_ARGUMENT', 'HF402', `allowOverride: ${why}`, 'parameters.allowOverride');
+  }
   const claim = await claims(namespace).get(claimName);
   // Of the same name, but another one: the provisioner puts the claim's UID into the name of its volume.
   if (claim === undefined || !name.includes(claim.metadata.uid ?? '')) {
