@@ -1,6 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import { badParameters, goodParameters } from '../testing/classes.ts';
-import { parameterTable } from './parameter-table.ts';
+import { parameterNamed, parameterTable } from './parameter-table.ts';
 import { readParameters } from './parameters.ts';
 
 describe('readParameters', () => {
@@ -46,4 +47,24 @@ describe('readParameters', () => {
       expect(parameters[name] ?? '').toMatch(new RegExp(`^(${pattern}|)$`));
     }
   });
+});
+
+describe('the form of a placement', () => {
+  const page = readFileSync(new URL('../../docs/reference/placement.md', import.meta.url), 'utf8');
+  const blocks = (kind: string): readonly string[] =>
+    [...page.matchAll(/^```(\S+)\n([\s\S]*?)^```$/gm)]
+      .filter((match) => match[1] === kind)
+      .map((match) => match[2] ?? '');
+  const form = new RegExp(`^(${parameterNamed('placement')?.pattern ?? ''})$`);
+
+  test.each(blocks('placement').flatMap((block) => block.trimEnd().split('\n')))('is that of %s', (example) => {
+    expect(example).toMatch(form);
+  });
+
+  test.each(blocks('placement-error').map((block) => (block.split('\n')[1] ?? '').slice(2)))(
+    'is not that of %s',
+    (wrong) => {
+      expect(wrong).not.toMatch(form);
+    },
+  );
 });
