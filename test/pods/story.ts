@@ -83,7 +83,8 @@ async function valuesFile(cluster: Cluster): Promise<string> {
     operator: one,
     csiController: one,
     csiNode: { nodeSelector: APP_NODES },
-    leaseDuration: '5s',
+    // Long, as the programs of the control plane have emulated CPUs here.
+    leaseDuration: '15s',
     storageClasses: [
       {
         name: 'holdfast',
@@ -113,7 +114,7 @@ async function startAgentOn({ connection, lab }: Cluster, vm: Vm): Promise<void>
   const file = '/etc/holdfast/kubeconfig';
   const text = lab.controlPlane.kubeconfigForToken(await nodeToken(connection, NAMESPACE, 'storage-agent', vm.name));
   await vm.writeFile(file, text, 0o600);
-  const options = `--node ${vm.name} --kubeconfig ${file} --lease-duration 5s`;
+  const options = `--node ${vm.name} --kubeconfig ${file} --lease-duration 15s`;
   await vm.spawn(`node /opt/holdfast/programs/storage-agent.mjs ${options}`, { logFile: '/var/log/holdfast.log' });
 }
 
