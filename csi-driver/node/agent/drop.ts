@@ -29,6 +29,8 @@ export async function drop(action: Extract<Action, { kind: 'Drop' }>, context: E
     await writeLegRecords(context, stampWithout(legs, volume, isUnrecorded, context), stayingLegs(legs, context));
     for (const { leg } of members) await letGo(name, leg, context);
     await goOn(name, context);
+    // Last of all: what waited for these legs goes out to the others now, and what fails there is held, as md was let go on before.
+    for (const { leg } of members) await openValve(leg, context);
   }
   const releasedAt = new Date(clock.now()).toISOString();
   for (const each of dropped) {
@@ -67,34 +69,36 @@ async function recordLoss(dropped: readonly Dropped[], context: ExecuteContext):
 /** md answers at once, unless it holds its lock until I/O has ended. */
 const LOCKED_MS = 500;
 
-async function unlessLocked(asked: Promise<void>, clock: Clock): Promise<void> {
+async function isDone(asked: Promise<void>, clock: Clock): Promise<boolean> {
   const waiting = new AbortController();
   try {
-    await Promise.race([asked, sleep(clock, LOCKED_MS, waiting.signal)]);
+    return await Promise.race([asked.then(() => true), sleep(clock, LOCKED_MS, waiting.signal).then(() => false)]);
   } finally {
     waiting.abort();
   }
 }
 
-/** md fails the member and waits for nothing of it any more. */
+/** What waits in the valve of a leg that is given up comes to its end. */
+export async function openValve(leg: LegFacts, { ports: { valves } }: ExecuteContext): Promise<void> {
+  const { valve, controller, namespace, pathFailed } = leg;
+  const path = controller?.state === 'live' && !pathFailed ? namespace?.devNo : undefined;
+  if (valve) await valves.open(valve.name, path);
+}
+
+/** md fails the member and holds nothing for it any more. */
 async function letGo(array: string, leg: LegFacts, context: ExecuteContext): Promise<void> {
-  const { member, valve, controller, namespace } = leg;
-  const { md, valves, clock } = context.ports;
+  const { member } = leg;
+  const { md, clock } = context.ports;
   const { memory } = context;
   if (!member) return;
   memory.leg(leg.nqn).letGo = true;
-  const open = async (): Promise<void> => {
-    const path = controller?.state === 'live' && !leg.pathFailed ? namespace?.devNo : undefined;
-    if (valve) await valves.open(valve.name, path);
-  };
   // md that is about to hold writes (before 6.12), or to grow (raid1.c, freeze_array under reconfig_mutex), takes no order before
   // the I/O of this very leg has ended. It may end now: the record knows.
-  if (memory.suspension.busy || memory.reshaping === GROWING) await open();
+  if (memory.suspension.busy || memory.reshaping === GROWING) await openValve(leg, context);
   const failing = member.state.has('faulty') ? Promise.resolve() : md.failMember(array, member.device);
   failing.catch(() => undefined);
   // A process before this one may have begun that.
-  await unlessLocked(failing, clock);
-  await open();
+  if (!(await isDone(failing, clock))) await openValve(leg, context);
   await failing;
   await md.unblockMember(array, member.device);
 }

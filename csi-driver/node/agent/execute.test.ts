@@ -125,12 +125,24 @@ test('md goes on only when no other leg has failed meanwhile', async () => {
   const third = { device: 'dm-c', slot: 2, state: new Set(['in_sync', 'blocked', 'write_error']) };
   others = [third];
   await execute(dropB, contextOf(leg('in_sync')));
-  expect(done).toEqual(['fail', 'open valve', 'unblock']);
+  expect(done).toEqual(['fail', 'unblock', 'open valve']);
   await execute({ kind: 'MarkActive' }, contextOf(leg('in_sync')));
   expect(done).not.toContain('active');
   third.state.delete('blocked');
   await execute({ kind: 'MarkActive' }, contextOf(leg('in_sync')));
   expect(done).toContain('active');
+});
+
+// Found by the simulation (seed 30003387): what waited for the leg went out to a third one, failed there, and was ended with the rest.
+test('md is let go on before what waits for the leg goes out to the others', async () => {
+  const dropB = { kind: 'Drop', legs: [{ nqn: 'b', reason: 'no answer' }], record: true } as const;
+  await execute(dropB, contextOf(leg('in_sync')));
+  expect(done).toEqual(['fail', 'unblock', 'active', 'open valve']);
+});
+
+test('a drop that broke off before its valve was opened is carried to its end', async () => {
+  await execute({ kind: 'AskDrain', nqn: 'b' }, contextOf(leg('faulty')));
+  expect(done).toEqual(['open valve']);
 });
 
 // Found by the simulation: a valve that was closed (again) after the drop kept the member's I/O, and md the member.
@@ -152,7 +164,7 @@ describe('a leg that is lost while it is brought up to date', () => {
   // Given a copy of hours that a hiccup of the network ends, then the replica was not away for those hours: it is not overdue.
   test('is away from then on, and what the bitmap knows of it stays so', async () => {
     await drop('spare');
-    expect(done.slice(0, 4)).toEqual(['fail', 'open valve', 'unblock', 'active']);
+    expect(done.slice(0, 4)).toEqual(['fail', 'unblock', 'active', 'open valve']);
     expect(recorded).toEqual({
       epoch: 6,
       at: '1970-01-01T00:00:00.000Z',
@@ -170,7 +182,7 @@ describe('a leg that is lost while it is brought up to date', () => {
   test('is let go all the same when that can not be recorded', async () => {
     fresh = volumeWith('Leaving');
     await drop('spare');
-    expect(done).toEqual(['fail', 'open valve', 'unblock', 'active']);
+    expect(done).toEqual(['fail', 'unblock', 'active', 'open valve']);
   });
 });
 

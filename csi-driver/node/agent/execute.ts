@@ -12,7 +12,7 @@ import { readBlockStat } from '../../../lib/host/sysfs.ts';
 import { recordMixed } from './mixed.ts';
 import { isRecordCurrent, withoutClaims } from './bitmap-claims.ts';
 import { factsOf, isMember, record, type ExecuteContext } from './context.ts';
-import { askDrain, drop, goOn } from './drop.ts';
+import { askDrain, drop, goOn, openValve } from './drop.ts';
 import type { Action, LegFacts } from './facts.ts';
 import { fenceArray } from './fence.ts';
 import { grow, setPlaces, settleSize } from './grow.ts';
@@ -71,6 +71,8 @@ export async function execute(action: Action, context: ExecuteContext): Promise<
     case 'Drop':
       return drop(action, context);
     case 'AskDrain':
+      // A process before this one may have died between the last two steps of a drop.
+      await openValve(factsOf(action.nqn, context), context);
       return askDrain(action.nqn, context);
     case 'RemoveMember':
       return reshape(action, context, () => removeLeg(factsOf(action.nqn, context), context));
