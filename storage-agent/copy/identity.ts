@@ -9,10 +9,17 @@ import { ERASED_TAG } from '../replica/world.ts';
 
 const COPY_UID = 'hf.copy=';
 const TAKE = 'hf.take=';
+const THICK = 'hf.copy-of-thick';
 
 /** The tags of a copy. `take` is made of characters that LVM takes in a tag. */
-export function copyTags(uid: string, { snapshot, replica, take }: SnapshotReplica['spec']): string[] {
-  return [LVM_TAG, `${COPY_UID}${uid}`, `hf.snapshot=${snapshot}`, `hf.copy-of=${replica}`, `${TAKE}${take}`];
+export function copyTags(uid: string, { snapshot, replica, take, provisioning }: SnapshotReplica['spec']): string[] {
+  const thick = provisioning === 'Thick' ? [THICK] : [];
+  return [LVM_TAG, `${COPY_UID}${uid}`, `hf.snapshot=${snapshot}`, `hf.copy-of=${replica}`, `${TAKE}${take}`, ...thick];
+}
+
+/** Whether it is a copy of a replica that was promised room for all of it. */
+export function isThickCopy({ tags }: Pick<LvmVolume, 'tags'>): boolean {
+  return tags.includes(THICK);
 }
 
 /** Whether a logical volume is that copy, with its content. */

@@ -1,3 +1,4 @@
+import { copyUidOf, isThickCopy } from '../copy/identity.ts';
 import { LVM_TAG, THIN_POOL_NAME, volumeGroupName, type ErrorCode, type StorageNode } from '../../lib/api/index.ts';
 import type { DiskState } from '../../lib/host/blockdev.ts';
 import type { LvmGroup, LvmPhysical, LvmVolume, ThinPoolOptions } from '../../lib/host/lvm.ts';
@@ -182,8 +183,12 @@ function poolFailure(pool: LvmVolume, path: string): PoolPlan | undefined {
   }
 }
 
-/** A thick volume has its blocks for good: what a client discarded in it stays reserved. */
+/**
+ * A thick volume has its blocks for good: what a client discarded in it stays reserved. And so does room for all of it once
+ * more, as long as there is a snapshot with which it shares its blocks.
+ */
 function reservedBytes(volume: LvmVolume): number {
+  if (copyUidOf(volume) !== undefined) return isThickCopy(volume) ? volume.sizeBytes : 0;
   const isThick = volume.tags.some((tag) => tag.startsWith('hf.allocated='));
   return isThick && volume.dataPercent !== undefined ? volume.sizeBytes * (1 - volume.dataPercent / 100) : 0;
 }
@@ -192,11 +197,13 @@ function figuresOf(spec: PoolSpec, pool: LvmVolume, volumes: readonly LvmVolume[
   const members = volumes.filter((volume) => volume.pool === pool.name);
   const mapped = (pool.sizeBytes * (pool.dataPercent ?? 0)) / 100;
   const reserved = members.reduce((sum, volume) => sum + reservedBytes(volume), 0);
+  // A copy of a snapshot promises nobody anything: what it takes, it takes because a volume is written to.
+  const promised = members.filter((volume) => copyUidOf(volume) === undefined);
   return {
     name: spec.name,
     capacityBytes: pool.sizeBytes,
     usedBytes: Math.min(pool.sizeBytes, Math.round(mapped + reserved)),
-    provisionedBytes: members.reduce((sum, volume) => sum + volume.sizeBytes, 0),
+    provisionedBytes: promised.reduce((sum, volume) => sum + volume.sizeBytes, 0),
   };
 }
 

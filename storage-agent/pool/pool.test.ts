@@ -233,6 +233,18 @@ test('replicas on disk that the API does not know are named and kept', async () 
   expect(findCondition(node.nodeStatus?.conditions, 'UnknownReplicas')).toMatchObject({ status: 'False' });
 });
 
+test.each([
+  ['Thin', 0],
+  ['Thick', 68 * MIB],
+] as const)('a copy of a %s replica promises nothing, and reserves %d bytes of the pool', async (kind, reserved) => {
+  const node = new FakeNode().withPool();
+  const tags = ['holdfast', 'hf.copy=u', ...(kind === 'Thick' ? ['hf.copy-of-thick'] : [])];
+  const lv = { group: 'hf-main', name: 'hf-snap-u', sizeBytes: 68 * MIB, pool: 'holdfast-pool', devNo: undefined };
+  node.storage.lvs.set(`hf-main/${lv.name}`, { ...lv, tags, layout: ['thin', 'sparse'], mappedBytes: 0 });
+  await run(node);
+  expect(node.nodeStatus?.pools).toMatchObject([{ provisionedBytes: 0, usedBytes: reserved }]);
+});
+
 describe('geometry', () => {
   test.each([
     [2 * GIB, 64 * 1024],
