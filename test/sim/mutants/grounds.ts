@@ -126,3 +126,13 @@ export const forcedStart: Ground = {
     move(8500, 'c2'),
   ]),
 };
+
+/** Snapshots are taken again and again of a volume that is written to without a pause. */
+export const takenOften: Ground = {
+  schedule: family(
+    7000,
+    (dice) =>
+      Array.from({ length: 16 }, (_, at): Step => ({ kind: 'snapshot', atMs: 1000 + 300 * at + dice.integer(200) })),
+    { thinkMs: 2 },
+  ),
+};

@@ -3,9 +3,10 @@ import { runSchedule } from '../run.ts';
 import { scheduleOf } from '../schedule.ts';
 import type { Mutant } from './mutation.ts';
 import { plain } from './plain.ts';
+import { ofSnapshots } from './snapshots.ts';
 import { special } from './special.ts';
 
-export const mutants: readonly Mutant[] = [...plain, ...special];
+export const mutants: readonly Mutant[] = [...plain, ...special, ...ofSnapshots];
 
 export interface Caught {
   readonly law: string;
@@ -19,7 +20,13 @@ export interface Caught {
 }
 
 /** Laws that say that the world does not come to rest: they notice a mutant, but prove nothing about safety. */
-const LIVENESS = new Set(['the volume recovers', 'the volume is detached', 'the volume is deleted', 'no error']);
+const LIVENESS = new Set([
+  'snapshots are taken',
+  'the volume recovers',
+  'the volume is detached',
+  'the volume is deleted',
+  'no error',
+]);
 
 const isSafety = (law: string | undefined): boolean => law !== undefined && !LIVENESS.has(law);
 

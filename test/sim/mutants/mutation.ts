@@ -48,6 +48,7 @@ export const LAWS = [
   'in sync means proven',
   'erase means erased',
   'legs are identical',
+  'a snapshot is of one instant',
 ] as const;
 
 export interface Mutant {
