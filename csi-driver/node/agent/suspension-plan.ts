@@ -31,6 +31,8 @@ export function planSuspension(facts: ConnectionFacts, array: MdArray): Action[]
     if (wanted?.request !== request) return [{ kind: 'Resume', request, released: false }];
     return wanted.release === current.token ? [{ kind: 'Resume', request, released: true }] : [];
   }
+  // It could not be begun: nothing is held, and nobody is to wait for it.
+  if (current?.state === 'Suspending') return [{ kind: 'Resume', request: current.request, released: false }];
   if (wanted === undefined) return [];
   const { request } = wanted;
   const known = current?.request === request ? current.state : undefined;
@@ -38,7 +40,7 @@ export function planSuspension(facts: ConnectionFacts, array: MdArray): Action[]
   // There was one, and this process knows nothing of it.
   if (wanted.release !== '') return [{ kind: 'Resume', request, released: false }];
   if (!isAtPeace(facts, array, suspension.resynced)) return [];
-  if (known === undefined) return [{ kind: 'PrepareSuspension', request }];
+  if (known === undefined || known === 'Preparing') return [{ kind: 'PrepareSuspension', request }];
   return known === 'Ready' && wanted.hold ? [{ kind: 'Suspend', request, limitMs: wanted.limitMs }] : [];
 }
 

@@ -92,6 +92,17 @@ describe('when writes are held', () => {
     expect(kinds({ wanted: { ...wanted, release: 't1' }, current: held }, { releasing: true })).toEqual(broken);
   });
 
+  test('what could not be begun is tried again, or is over', () => {
+    const hold = { ...wanted, hold: true };
+    expect(kinds({ wanted: hold, current: standstill('Preparing') })).toEqual([
+      { kind: 'PrepareSuspension', request: 'r1' },
+    ]);
+    expect(kinds({ wanted: hold, current: standstill('Suspending') })).toEqual([
+      { kind: 'Resume', request: 'r1', released: false },
+    ]);
+    expect(kinds({ wanted: hold, current: standstill('Suspending'), busy: true })).toEqual([]);
+  });
+
   test('each request is answered once', () => {
     const hold = { ...wanted, hold: true };
     expect(kinds({ wanted: hold, current: standstill('Broken') })).toEqual([]);
@@ -204,6 +215,16 @@ describe('a standstill', () => {
     await beginning;
     expect(suspended).toBe(false);
     expect(done).toEqual(['guard', 'resume', 'guard off', 'suspend', 'resume']);
+    expect(memory.standstill).toMatchObject({ state: 'Broken' });
+  });
+
+  test('without its guard is not begun', async () => {
+    const unguarded = { ...context, ports: { ...ports, guardSuspension: () => Promise.reject(new Error('no shell')) } };
+    await expect(
+      suspend({ request: 'r1', limitMs: STANDSTILL_MS }, unguarded as unknown as ExecuteContext),
+    ).rejects.toThrow('no shell');
+    expect(done).toEqual([]);
+    await endSuspension('r1', false, memory);
     expect(memory.standstill).toMatchObject({ state: 'Broken' });
   });
 
