@@ -27,7 +27,7 @@ let c1: Vm;
 let c2: Vm;
 
 beforeAll(async () => {
-  lab = await startLab({ appDir: 'dist', storage: 3 });
+  lab = await startLab({ appDir: 'dist', storage: 2 });
   // Emulated CPUs take seconds for one lvcreate.
   system = await startSystem(lab, { operatorArgs: ['--snapshot-standstill', '15s'] });
   snapshots = resource(system.connection, kinds.replicatedSnapshots);
