@@ -38,13 +38,15 @@ const agent: ImageDefinition = {
   tools: [
     ['blkdiscard', 'blkid', 'blockdev', 'cmp', 'dd', 'dmsetup', 'fsfreeze', 'lvm', 'modprobe', 'mount', 'umount'],
     ['sh', 'stat', 'sync', 'wipefs'],
+    // By scripts of ours.
+    ['cat', 'rmdir'],
     // By dmsetup and LVM, where they are told to look into a thin pool.
     ['thin_check', 'thin_delta', 'thin_dump', 'thin_repair', 'thin_restore'],
     ['e2fsck', 'mkfs.ext4', 'resize2fs', 'tune2fs', 'dumpe2fs', 'e2image'],
     // xfs_admin is a script around xfs_db.
     ['mkfs.xfs', 'xfs_admin', 'xfs_db', 'xfs_growfs', 'xfs_io', 'xfs_repair'],
     // For people who look into a pod.
-    ['cat', 'ls', 'lsblk'],
+    ['ls', 'lsblk'],
   ].flat(),
   files: ['etc/mke2fs.conf'],
   packages: [

@@ -50,7 +50,7 @@ async function exists(at: string): Promise<boolean> {
  * Disabling waits in the kernel for the I/O in flight (drivers/nvme/target/core.c, nvmet_ns_disable). Should that be cut
  * short and done again, `enable` reads 0 already, and removing the folder is what waits for the first one.
  */
-const DRAIN_SCRIPT = '[ "$(cat "$1/enable")" = 0 ] || echo 0 > "$1/enable"; rmdir "$1"';
+export const DRAIN_SCRIPT = '[ "$(cat "$1/enable")" = 0 ] || echo 0 > "$1/enable"; rmdir "$1"';
 
 /**
  * The kernel's configfs. The one change that waits for I/O is made by a child process: a thread of ours that hangs in the
