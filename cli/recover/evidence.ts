@@ -30,6 +30,8 @@ export interface DiskCopy {
   readonly record: RecordStamp | undefined;
   /** Its header has been read, and there is none: no client has ever started the volume from it. */
   readonly blank: boolean;
+  /** It was made from a copy of a snapshot, and never was empty. */
+  readonly beganWithCopy: boolean;
   /** The object that it has; undefined for one that is to be taken over. */
   readonly object: VolumeReplica | undefined;
   /** UIDs by which its logical volume is known. */
@@ -63,7 +65,8 @@ export function diskVolumes({ replicas, nodes }: Evidence): DiskVolume[] {
     const { storageNode: node, pool, sizeBytes, provisioning } = spec;
     const uids = { replicaUid: metadata.uid ?? '', volumeUid: spec.volumeUid };
     const place = { name: metadata.name, node, pool, sizeBytes, provisioning };
-    add(spec.volumeUid, spec.volume, { ...place, lineage, epoch, host, record, blank, object, uids });
+    const beganWithCopy = spec.source !== undefined;
+    add(spec.volumeUid, spec.volume, { ...place, lineage, epoch, host, record, blank, beganWithCopy, object, uids });
   }
   for (const node of nodes) {
     for (const each of node.status?.unknownReplicas ?? []) {
@@ -79,6 +82,7 @@ export function diskVolumes({ replicas, nodes }: Evidence): DiskVolume[] {
         host,
         record,
         blank = false,
+        beganWithCopy = false,
       } = each;
       // What says too little of itself can't be told apart from other things: it stays as it is.
       if (each.erased === true || !volume || !replica || !pool || sizeBytes === undefined) continue;
@@ -89,7 +93,7 @@ export function diskVolumes({ replicas, nodes }: Evidence): DiskVolume[] {
       const place = { name: replica, node: node.metadata.name, pool, sizeBytes };
       const provisioning = each.provisioning ?? 'Thin';
       const uids = { replicaUid, volumeUid };
-      const known = { lineage, epoch, host, record, blank };
+      const known = { lineage, epoch, host, record, blank, beganWithCopy };
       add(former ?? volumeUid, volume, { ...place, provisioning, ...known, object: undefined, uids });
     }
   }

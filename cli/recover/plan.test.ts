@@ -263,6 +263,15 @@ describe('a volume that was handed out and never started', () => {
     expect(plan(evidence)).toMatchObject([{ kind: 'refused' }]);
   });
 
+  test('of one that begins with a snapshot only those are in sync that were made from its copies', () => {
+    const filled = onDisk('pg-r0', blank, { beganWithCopy: true });
+    const nodes = [node('s1', filled), node('s2', onDisk('pg-r1', blank))];
+    expect(plan({ nodes })).toMatchObject([{ recovery: { status: { inSync: ['pg-r0'] } } }]);
+    const wanted = { ...init, spec: { source: { kind: 'Snapshot' } } as unknown as ReplicatedVolume['spec'] };
+    const replicas = [replica('pg-r0', 's1', 0, blank), replica('pg-r1', 's2', 0, blank)];
+    expect(plan({ volumes: [wanted], replicas })).toMatchObject([{ kind: 'refused' }]);
+  });
+
   test('waits while a header can not be read', () => {
     const replicas = [replica('pg-r0', 's1', 0, blank), replica('pg-r1', 's2', 0, { lineage: 1, epoch: 1 })];
     expect(plan({ volumes: [init], replicas })).toMatchObject([

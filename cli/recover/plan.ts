@@ -147,7 +147,11 @@ function untouched(
   const names = new Set(copies.map(({ name }) => name));
   const areFirst = nextOrdinal([...names]) === names.size;
   if (mine === undefined && !(areFirst && silent.length === 0)) return undefined;
-  return { lineage: 1, epoch: 0, generation: 1, inSync: [...names] };
+  // Of a volume that begins with a snapshot the others get their data from those that were made from its copies.
+  const filled = copies.filter(({ beganWithCopy }) => beganWithCopy);
+  if (mine?.spec.source !== undefined && filled.length === 0) return undefined;
+  const inSync = (filled.length > 0 ? filled : copies).map(({ name }) => name);
+  return { lineage: 1, epoch: 0, generation: 1, inSync };
 }
 
 /** Replicas of the volume of whose disks nothing is known. */

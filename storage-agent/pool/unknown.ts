@@ -73,6 +73,7 @@ export function createUnknownFinder(ports: Ports): FindUnknown {
           lineage: identity.lineage,
           epoch: identity.epoch,
           host: identity.host,
+          beganWithCopy: identity.beganWithCopy ? true : undefined,
           blank,
           record,
         }),

@@ -11,7 +11,7 @@ import {
   VOLUME_UID,
   volumeReplica,
 } from '../testing/world.ts';
-import { contradiction, epochChange, identityOf } from './identity.ts';
+import { contradiction, epochChange, identityOf, labelTags } from './identity.ts';
 import { replicaFacts } from './observe.ts';
 import { createReplicaLoop } from './reconcile.ts';
 
@@ -249,4 +249,10 @@ describe('a replica whose object was lost', () => {
     await node.run();
     expect(node.storage.lvs.has(`hf-main/${LV}`)).toBe(true);
   });
+});
+
+test('what was made from a copy of a snapshot says so, also when its object is lost', () => {
+  const facts = { ...replicaFacts(volumeReplica()), copyUid: 'copy-1' };
+  expect(identityOf(labelTags(facts)).beganWithCopy).toBe(true);
+  expect(identityOf(labelTags({ ...facts, copyUid: undefined })).beganWithCopy).toBe(false);
 });

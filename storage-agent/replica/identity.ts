@@ -16,6 +16,7 @@ const SIZE = 'hf.size=';
 const LINEAGE = 'hf.lineage=';
 const EPOCH = 'hf.epoch=';
 const THICK_TAG = 'hf.thick';
+const BEGAN_WITH = 'hf.began-with=';
 
 /** A logical volume of a replica, by its own tags. */
 export interface DiskIdentity {
@@ -26,6 +27,8 @@ export interface DiskIdentity {
   /** The volume's capacity. */
   readonly sizeBytes: number | undefined;
   readonly thick: boolean;
+  /** It was made from a copy of a snapshot, and never was empty. */
+  readonly beganWithCopy: boolean;
   readonly erased: boolean;
   readonly lineage: number;
   /** The last epoch under which it was exported; 0: never. */
@@ -56,6 +59,7 @@ export function identityOf(tags: readonly string[]): DiskIdentity {
     replica: valuesOf(tags, REPLICA_NAME)[0],
     sizeBytes: sizes.length === 0 ? undefined : highest(sizes, 0),
     thick: tags.includes(THICK_TAG),
+    beganWithCopy: valuesOf(tags, BEGAN_WITH).length > 0,
     erased: tags.includes(ERASED_TAG),
     lineage: highest(valuesOf(tags, LINEAGE), 1),
     epoch,
@@ -76,6 +80,7 @@ export function labelTags(replica: ReplicaFacts): string[] {
     `${SIZE}${replica.sizeBytes}`,
     `${LINEAGE}${replica.lineage}`,
     ...(replica.provisioning === 'Thick' ? [THICK_TAG] : []),
+    ...(replica.copyUid === undefined ? [] : [`${BEGAN_WITH}${replica.copyUid}`]),
   ];
 }
 

@@ -740,6 +740,10 @@ export const schemas = {
                   description: 'The last epoch under which it was exported.',
                 },
                 host: { type: 'string', description: 'The host to which it was exported then.' },
+                beganWithCopy: {
+                  type: 'boolean',
+                  description: 'It was made from a copy of a snapshot, and never was empty.',
+                },
                 blank: {
                   type: 'boolean',
                   description: 'There is no record in front of the data: no client has started the volume from it.',

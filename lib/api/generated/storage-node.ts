@@ -112,6 +112,10 @@ export interface StorageNodeStatus {
      */
     host?: string;
     /**
+     * It was made from a copy of a snapshot, and never was empty.
+     */
+    beganWithCopy?: boolean;
+    /**
      * There is no record in front of the data: no client has started the volume from it.
      */
     blank?: boolean;
