@@ -13,6 +13,9 @@ export interface Layer {
   readonly unpackedBytes: number;
 }
 
+/** Far more than a busy machine takes. */
+const PACK_TIMEOUT_MS = 30 * 60_000;
+
 export const sha256 = (bytes: string | Uint8Array): string =>
   `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 
@@ -32,11 +35,11 @@ export async function packLayer(dir: string, blobs: string, epochSeconds: number
       '--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime',
       (await readdir(dir)).sort(),
     ].flat(),
-    { env: { LC_ALL: 'C', TZ: 'UTC' }, timeoutMs: 300_000 },
+    { env: { LC_ALL: 'C', TZ: 'UTC' }, timeoutMs: PACK_TIMEOUT_MS },
   );
   const unpacked = await readFile(tar);
   const diffId = sha256(unpacked);
-  await run('gzip', ['--no-name', `-${effort}`, '--force', tar], { timeoutMs: 300_000 });
+  await run('gzip', ['--no-name', `-${effort}`, '--force', tar], { timeoutMs: PACK_TIMEOUT_MS });
   const packed = await readFile(`${tar}.gz`);
   const digest = sha256(packed);
   await rename(`${tar}.gz`, path.join(blobs, digest.slice('sha256:'.length)));
