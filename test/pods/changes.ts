@@ -75,14 +75,17 @@ export async function leaveNothing({ cluster, tell }: Story): Promise<void> {
       3 * MINUTE,
       async () => {
         const paths = ['/apis/holdfast.dev/v1alpha1', '/apis/storage.k8s.io/v1'];
-        const [volumes, attachments] = await Promise.all([
+        const [volumes, replicas, attachments] = await Promise.all([
           list(cluster.connection, `${paths[0]}/replicatedvolumes`),
+          list(cluster.connection, `${paths[0]}/volumereplicas`),
           list(cluster.connection, `${paths[1]}/volumeattachments`),
         ]);
-        return volumes.length + attachments.length === 0 ? true : undefined;
+        return volumes.length + replicas.length + attachments.length === 0 ? true : undefined;
       },
       () => cluster.kubectl('get', 'pv,volumeattachments,replicatedvolumes,volumereplicas'),
     );
-    return (await cluster.holdfast('check')).trim().split('\n').at(-1);
+    const found = (await cluster.holdfast('check')).trim();
+    if (!found.endsWith('0 errors, 0 warnings')) throw new Error(found);
+    return found.split('\n').at(-1);
   });
 }

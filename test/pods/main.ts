@@ -8,9 +8,18 @@ import { startCluster } from './cluster.ts';
 import { diagnose } from './diagnose.ts';
 import { CONTROL_NODES, APP_NODES } from './manifests.ts';
 import { teller, writeReport } from './report.ts';
-import { runStory } from './story.ts';
+import { PARTS, runStory } from './story.ts';
 
-const { values } = parseArgs({ options: { keep: { type: 'boolean', default: false } } });
+const { values } = parseArgs({
+  options: {
+    keep: { type: 'boolean', default: false },
+    // Names of parts of the story, with commas.
+    without: { type: 'string', default: '' },
+  },
+});
+const without = new Set(values.without.split(',').filter((name) => name !== ''));
+const unknown = [...without].filter((name) => !(name in PARTS));
+if (unknown.length > 0) throw new Error(`--without ${unknown.join(',')}: there are ${Object.keys(PARTS).join(', ')}`);
 const out = (text: string): void => void process.stdout.write(text);
 const tell = teller(out);
 const startedMs = performance.now();
@@ -26,7 +35,7 @@ const cluster = await startCluster({
 });
 try {
   out(`the cluster is started (${Math.round((performance.now() - startedMs) / 1000)} s)\n`);
-  await runStory(cluster, tell);
+  await runStory(cluster, tell, without);
 } catch (error) {
   out(`${error instanceof Error ? error.stack : String(error)}\n\n${await diagnose(cluster)}\n`);
   process.exitCode = 1;
