@@ -194,7 +194,7 @@ describe('a volume that is used', () => {
   test('a raw volume grows to another layout of its bitmap, with its client losing power on the way', async () => {
     const name = 'raw';
     const raw = async (method: string, request: object): Promise<Record<string, unknown>> =>
-      await system.csi(method.startsWith('Node') ? client : 'controller', method, request, EXPAND_MS);
+      await insist(() => system.csi(method.startsWith('Node') ? client : 'controller', method, request, EXPAND_MS));
     const large = { capacityRange: { requiredBytes: String(3 * 1024 * MIB) } };
     await raw('CreateVolume', {
       name,
