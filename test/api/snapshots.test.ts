@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
-import type { ReplicatedSnapshot, SnapshotReplica } from '../../lib/api/index.ts';
+import type { SnapshotReplica } from '../../lib/api/index.ts';
 import { kinds, KubeError, resource } from '../../lib/kube/client.ts';
 import { newConnection, newReplica, newVolume, startTestApi, type TestApi } from './harness.ts';
 
@@ -32,7 +32,7 @@ describe('a snapshot', () => {
   const entry = (name: string) => ({ name, uid: name, replica: 'v-r0', storageNode: 's1', pool: 'p' });
 
   test('is of one volume for ever, and its copies are what they were when it became ready', async () => {
-    await snapshots().create({ metadata: { name: 'snap' }, spec: { volume: 'v' } } as ReplicatedSnapshot);
+    await snapshots().create({ metadata: { name: 'snap' }, spec: { volume: 'v' } });
     expect(await refusal(snapshots().patch('snap', { spec: { volume: 'w' } }))).toMatch("can't be changed");
     const write = (status: object) => snapshots().patch('snap', { status }, asStatus);
     await write({ phase: 'Taking', attempt: 1, copies: [entry('a'), entry('b')] });
