@@ -4,7 +4,12 @@ import path from 'node:path';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import { groupControllerService } from '../../csi-driver/controller/group-snapshot.ts';
 import { controllerService } from '../../csi-driver/controller/service.ts';
-import { ControllerService, GroupControllerService, IdentityService, NodeService } from '../../csi-driver/generated/csi.ts';
+import {
+  ControllerService,
+  GroupControllerService,
+  IdentityService,
+  NodeService,
+} from '../../csi-driver/generated/csi.ts';
 import { serve, type RunningServer } from '../../csi-driver/grpc/server.ts';
 import { identityService } from '../../csi-driver/identity/service.ts';
 import { nodeService } from '../../csi-driver/node/service.ts';
