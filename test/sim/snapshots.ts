@@ -71,7 +71,7 @@ export function snapshotsAtRest({ api, storage }: Pick<SnapshotLawOptions, 'api'
 /** Somebody deletes all snapshots. */
 export function deleteSnapshots(api: ApiServer): void {
   const snapshots = api.table(kinds.replicatedSnapshots);
-  for (const name of [...snapshots.rows.keys()]) snapshots.delete(name);
+  for (const { metadata } of snapshots.list()) snapshots.delete(metadata.name);
 }
 
 /** What is left of deleted snapshots; undefined: nothing. */
