@@ -28,8 +28,8 @@ let c2: Vm;
 
 beforeAll(async () => {
   lab = await startLab({ appDir: 'dist', storage: 2 });
-  // Emulated CPUs take seconds for one lvcreate.
-  system = await startSystem(lab, { operatorArgs: ['--snapshot-standstill', '15s'] });
+  // Emulated CPUs take seconds for one lvcreate, and more beside other work. It ends as soon as all is taken.
+  system = await startSystem(lab, { operatorArgs: ['--snapshot-standstill', '40s'] });
   snapshots = resource(system.connection, kinds.replicatedSnapshots);
   copies = resource(system.connection, kinds.snapshotReplicas);
   c1 = lab.vm('c1');
