@@ -333,7 +333,9 @@ export function createLaws(options: LawsOptions): Laws {
           else if (born.has(uid))
             broken('erase means erased', `${label}: ${entry.name} is erased and the record names it`);
           if (volume.status?.inSync?.includes(entry.name) === true && /discard|zero|erase/i.test(label)) {
-            const missing = lacking(entry.name);
+            // What it lacked before that, by a policy or by a loss of power, was not erased.
+            const lacks = damaged.has(entry.name) || unrecorded.has(entry.name);
+            const missing = lacks ? [] : lacking(entry.name);
             if (missing.length > 0)
               broken('erase means erased', `${label}: ${entry.name} is in sync; ${missing.join('; ')}`);
           }
