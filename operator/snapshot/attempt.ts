@@ -125,7 +125,9 @@ function brokenBy({ member, subject, copies, request, token }: Part): string | u
   }
   // The volume has been attached, or detached, or its client has begun anew since the copies were asked for.
   const strange = copies.find(({ spec }) => spec.take !== '' && spec.take !== token);
-  return strange === undefined ? undefined : `volume ${volume} changed hands while its snapshot was taken`;
+  return strange === undefined
+    ? undefined
+    : `volume ${volume} changed hands, or its client began anew, while its snapshot was taken`;
 }
 
 function waits(parts: readonly Part[]): SnapshotPlan | undefined {
