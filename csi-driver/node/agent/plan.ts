@@ -39,6 +39,9 @@ const KEEPS_GOING = new Set<Action['kind']>([
   'SwapValve',
   'ReinstatePath',
   'Fence',
+  // They open the valve of a leg that was dropped by a process which died before it had come to that.
+  'AskDrain',
+  'RemoveMember',
   'Resume',
 ]);
 
