@@ -377,6 +377,20 @@ describe('releasing', () => {
     });
   });
 
+  // Found by the simulation: a drop had broken off before the valve was opened, and what waited in it kept the array from stopping.
+  test('carries a drop to its end that broke off', () => {
+    const base = leg('b', { drainAsked: false });
+    const dropped = {
+      ...base,
+      recorded: false,
+      member: { ...base.member, device: 'dm-b', state: new Set(['faulty']) },
+    };
+    const planned = plan(facts({ releasing: true, legs: [leg('a'), dropped as LegFacts] }));
+    expect(planned.actions).toContainEqual({ kind: 'AskDrain', nqn: dropped.nqn });
+    const retired = plan(facts({ releasing: true, legs: [leg('a'), { ...dropped, desired: false } as LegFacts] }));
+    expect(retired.actions).toContainEqual({ kind: 'RemoveMember', nqn: dropped.nqn });
+  });
+
   test('waits for md to stop the array, unless the epoch is lost meanwhile', () => {
     expect(plan(facts({ releasing: true, stopping: true })).actions).toEqual([]);
     expect(plan(facts({ releasing: true, stopping: true, grant: 'Lost' })).actions).toEqual([{ kind: 'Fence' }]);
