@@ -129,15 +129,17 @@ async function start(): Promise<void> {
       parameters: driver === 'noop' ? {} : { replicas: '2', placement: 'distinct(zone)' },
     });
     // As in the chart.
-    await daemon(
-      `provisioner-${driver}`,
-      path.join(programs.provisioner, 'csi-provisioner'),
-      [
-        [`--kubeconfig=${plane.kubeconfigPath}`, `--csi-address=${endpoints[driver]}`, '--timeout=60s'],
-        ['--worker-threads=100', '--kube-api-qps=20', '--kube-api-burst=100', '--default-fstype=ext4'],
-        ['--extra-create-metadata', '--strict-topology=false', '--immediate-topology=false'],
-      ].flat(),
-    );
+    const startProvisioner = async (): Promise<Daemon> =>
+      await daemon(
+        `provisioner-${driver}`,
+        path.join(programs.provisioner, 'csi-provisioner'),
+        [
+          [`--kubeconfig=${plane.kubeconfigPath}`, `--csi-address=${endpoints[driver]}`, '--timeout=60s'],
+          ['--worker-threads=100', '--kube-api-qps=20', '--kube-api-burst=100', '--default-fstype=ext4'],
+          ['--extra-create-metadata', '--strict-topology=false', '--immediate-topology=false'],
+        ].flat(),
+      );
+    await startedFor(`provisioner-${driver}`, startProvisioner);
   }
   const nodes = resource(connection, kinds.storageNodes);
   await until('every storage node is ready', 60_000, async () => {
@@ -146,6 +148,16 @@ async function start(): Promise<void> {
       node.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True'),
     );
     return ready.length === NODES.length ? true : undefined;
+  });
+}
+
+/** A sidecar ends when its driver is slow to answer at first; whoever runs it starts it again, as the kubelet does. */
+async function startedFor(name: string, begin: () => Promise<Daemon>): Promise<void> {
+  let running = await begin();
+  await until(`${name} to start`, 120_000, async () => {
+    if (running.ended() !== undefined) running = await begin();
+    const said = await readFile(running.logFile, 'utf8');
+    return running.ended() === undefined && said.includes('Started provisioner controller') ? true : undefined;
   });
 }
 
