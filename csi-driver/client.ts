@@ -41,10 +41,11 @@ type Methods<Definition> = {
     : never;
 };
 
-/** The three services of a CSI driver as plain typed functions. Fields that a request leaves out are empty. */
+/** The services of a CSI driver as plain typed functions. Fields that a request leaves out are empty. */
 export interface CsiClient {
   readonly identity: Methods<typeof csi.IdentityService>;
   readonly controller: Methods<typeof csi.ControllerService>;
+  readonly groups: Methods<typeof csi.GroupControllerService>;
   readonly node: Methods<typeof csi.NodeService>;
   close(): void;
 }
@@ -71,6 +72,7 @@ export function createCsiClient(endpoint: string): CsiClient {
   return {
     identity: methods(client, csi.IdentityService),
     controller: methods(client, csi.ControllerService),
+    groups: methods(client, csi.GroupControllerService),
     node: methods(client, csi.NodeService),
     close: () => client.close(),
   };
@@ -94,7 +96,7 @@ export async function callByName(
   timeoutMs: number,
 ): Promise<Record<string, unknown>> {
   const name = method.charAt(0).toLowerCase() + method.slice(1);
-  const services = [client.identity, client.controller, client.node] as readonly object[];
+  const services = [client.identity, client.controller, client.groups, client.node] as readonly object[];
   const call = services.map((service) => (service as Readonly<Record<string, unknown>>)[name]).find(Boolean);
   const [input, output] = [messageCodec(`${method}Request`), messageCodec(`${method}Response`)];
   if (typeof call !== 'function' || !input || !output)

@@ -133,7 +133,11 @@ describe('a snapshot under a running writer', () => {
     const digests: string[] = [];
     for (const { uid, storageNode } of status?.copies ?? []) {
       const lv = `hf-pool/hf-snap-${uid}`;
-      const script = `lvchange -ay -K ${lv} && dd if=/dev/${lv} bs=1M skip=4 count=32 iflag=direct status=none | sha256sum; lvchange -an ${lv}`;
+      // No udev there makes device nodes, so LVM is not to wait for it.
+      const change = "DM_DISABLE_UDEV=1 lvchange --config 'activation { udev_sync=0 udev_rules=0 }'";
+      const device = `/dev/mapper/${lv.replaceAll('-', '--').replace('/', '-')}`;
+      const read = `dd if=${device} bs=1M skip=4 count=32 iflag=direct status=none | sha256sum`;
+      const script = `${change} -ay -K ${lv} && ${read}; ${change} -an ${lv}`;
       digests.push((await lab.vm(storageNode).exec(script, { timeoutMs: 60_000 })).stdout.trim());
     }
     expect(digests).toHaveLength(2);
