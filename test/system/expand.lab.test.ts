@@ -216,17 +216,19 @@ describe('a volume that is used', () => {
     });
     expect(await out(client, 'cat /sys/block/md_hf_*/md/bitmap/chunksize')).toBe(String(128 * 1024));
     await out(client, write(3071, 'c'));
+    const before = (await look(system, name)).connection?.status?.bootId;
+    expect(before).toBeDefined();
     // In the middle of the comparison.
     await client.powerOff();
     await client.powerOn();
     await system.startClientAgent(client);
     await watchUntil(system, name, 'the array runs again', 300_000, ({ connection }: View) => {
       const { phase, sizeBytes, bootId } = connection?.status ?? {};
-      return bootId !== undefined && phase === 'Connected' && sizeBytes === 3 * 1024 * MIB;
+      return bootId !== before && phase === 'Connected' && sizeBytes === 3 * 1024 * MIB;
     });
     const at = (mib: number): string =>
       `dd if=${devicePath(name)} bs=1M skip=${mib} count=1 iflag=direct status=none | tr -d '\\0' | cut -c1`;
-    expect(await out(client, [at(1), at(2047), at(3071)].join('; '))).toBe('a\nb\nc');
+    expect(await out(client, `set -o pipefail; ${[at(1), at(2047), at(3071)].join(' && ')}`)).toBe('a\nb\nc');
     await system.csi('controller', 'ControllerUnpublishVolume', { volumeId: name, nodeId: client.name }, 90_000);
   });
 });
