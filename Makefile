@@ -40,7 +40,7 @@ format: install ## format all files
 typecheck: install ## check the types
 	npx tsc --noEmit
 
-test: verify test-unit mutants model test-api test-lab ## all tests: about 25 minutes once the lab is built
+test: verify test-unit mutants model test-api test-lab ## all tests: about 40 minutes once the lab is built
 
 test-unit: install ## unit tests: seconds, needs neither Go nor QEMU
 	npm run -s test:unit
