@@ -15,6 +15,8 @@ export interface Admin {
   recoverAlways(): void;
   /** For so long looks for a volume that waits for replicas out of reach, and then gives their writes up. */
   force(forMs: number): void;
+  /** Does nothing more. */
+  rest(): void;
 }
 
 export interface AdminOptions {
@@ -52,6 +54,7 @@ export function startAdmin(options: AdminOptions): Admin {
     },
     paint: (text) => text,
   };
+  let isDone = false;
   let recovers: 'when asked' | 'always' | undefined;
   /** What the last command offered to go on from, and since when there was something to decide. */
   const offered: string[] = [];
@@ -59,7 +62,7 @@ export function startAdmin(options: AdminOptions): Admin {
 
   /** Looks again and again, until there is nothing more to do; what fails is done again. */
   const look = async (work: () => Promise<boolean>): Promise<void> => {
-    for (;;) {
+    while (!isDone) {
       try {
         if (await work()) return;
       } catch (error) {
@@ -97,6 +100,9 @@ export function startAdmin(options: AdminOptions): Admin {
   return {
     recoverWhenAsked: () => begin('when asked'),
     recoverAlways: () => begin('always'),
+    rest: () => {
+      isDone = true;
+    },
     force: (forMs) => {
       const endMs = scheduler.now() + forMs;
       void look(async () => scheduler.now() >= endMs || (await forceOnce()));

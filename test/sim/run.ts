@@ -187,6 +187,8 @@ async function comesToRest(world: World, { shape, restsOn = 'c1' }: Schedule): P
   const volume = world.volume();
   if (volume !== undefined) laws.atRest(volume);
   if (laws.violation() !== undefined || !shape.teardown) return;
+  // Nobody recovers what is to be deleted: what a restored API server has forgotten is still on disks, and would come back.
+  world.admin.rest();
   deleteSnapshots(world.api);
   world.api.volumes.delete(volume?.metadata.name ?? '');
   await until('the volume is deleted', () => leftOf(world));
