@@ -4,8 +4,9 @@ import type { MountEntry } from '../../lib/host/mount.ts';
 import type { NodeExpandVolumeRequest, NodeExpandVolumeResponse } from '../generated/csi.ts';
 import { CsiError } from '../grpc/errors.ts';
 import type { CallContext } from '../grpc/handlers.ts';
-import { absolutePath, required } from '../validation.ts';
-import { lookIfThere, type NodeDeps } from './deps.ts';
+import { required } from '../validation.ts';
+import type { NodeDeps } from './deps.ts';
+import { findMount } from './find-mount.ts';
 import type { BlockDevice } from './paths.ts';
 
 /**
@@ -18,26 +19,14 @@ export async function nodeExpand(
   context: CallContext,
 ): Promise<NodeExpandVolumeResponse> {
   const id = required('volume_id', request.volumeId, 'the id of the volume');
-  const asked = required('volume_path', request.volumePath, 'where the volume is mounted');
-  const found = asked.startsWith('/') ? await lookIfThere(deps.mounts, absolutePath('volume_path', asked)) : undefined;
-  const device = await deps.devices.now(id);
-  const mount = found?.mount;
-  const isNode = device !== undefined && mount?.root === device.path.replace(/^\/dev/, '');
-  if (
-    found === undefined ||
-    mount === undefined ||
-    device === undefined ||
-    !(isNode || mount.device === device.number)
-  ) {
-    throw new CsiError('NOT_FOUND', 'HF413', `volume ${id} is not mounted at ${asked}`, 'volume_path');
-  }
+  const { device, isNode, all } = await findMount(deps, id, request.volumePath);
   const { requiredBytes = 0n, limitBytes = 0n } = request.capacityRange ?? {};
   const sizeBytes = await sizeOnce(deps, id, Number(requiredBytes), context);
   if (limitBytes > 0n && BigInt(sizeBytes) > limitBytes) {
     const message = `volume ${id} has ${sizeBytes} bytes, more than the ${limitBytes} that were asked for at most; it is never made smaller`;
     throw new CsiError('OUT_OF_RANGE', 'HF403', message, 'capacity_range');
   }
-  if (!isNode) await growFilesystem(deps, id, device, found.all);
+  if (!isNode) await growFilesystem(deps, id, device, all);
   return { capacityBytes: BigInt(sizeBytes) };
 }
 

@@ -7,8 +7,9 @@ import {
 } from '../generated/csi.ts';
 import { CsiError } from '../grpc/errors.ts';
 import { healthOfConnection } from '../health.ts';
-import { absolutePath, isVolumeName, required } from '../validation.ts';
-import { lookIfThere, type NodeDeps } from './deps.ts';
+import { isVolumeName, required } from '../validation.ts';
+import type { NodeDeps } from './deps.ts';
+import { findMount } from './find-mount.ts';
 
 const TIMEOUT_MS = 10_000;
 
@@ -21,27 +22,14 @@ export async function nodeVolumeStats(
   request: NodeGetVolumeStatsRequest,
 ): Promise<NodeGetVolumeStatsResponse> {
   const id = required('volume_id', request.volumeId, 'the id of the volume');
-  const asked = required('volume_path', request.volumePath, 'where the volume is mounted');
-  // Nothing is mounted at a relative path.
-  const found = asked.startsWith('/') ? await lookIfThere(deps.mounts, absolutePath('volume_path', asked)) : undefined;
-  const device = await deps.devices.now(id);
-  const mount = found?.mount;
-  const isNode = device !== undefined && mount?.root === device.path.replace(/^\/dev/, '');
-  if (
-    found === undefined ||
-    mount === undefined ||
-    device === undefined ||
-    !(isNode || mount.device === device.number)
-  ) {
-    throw new CsiError('NOT_FOUND', 'HF413', `volume ${id} is not mounted at ${asked}`, 'volume_path');
-  }
+  const { path, device, isNode } = await findMount(deps, id, request.volumePath);
   if (isNode) {
     const { stdout } = await deps.exec('blockdev', ['--getsize64', device.path], { timeoutMs: TIMEOUT_MS });
     return NodeGetVolumeStatsResponse.fromPartial({ usage: [{ unit: Unit.BYTES, total: BigInt(stdout.trim()) }] });
   }
   // stat(1): block size for the counts, blocks, free, free for users, inodes, free inodes.
   const format = '%S %b %f %a %c %d';
-  const { stdout } = await deps.exec('stat', ['-f', '-c', format, '--', found.path], { timeoutMs: TIMEOUT_MS });
+  const { stdout } = await deps.exec('stat', ['-f', '-c', format, '--', path], { timeoutMs: TIMEOUT_MS });
   return NodeGetVolumeStatsResponse.fromPartial({ usage: parseUsage(stdout) });
 }
 

@@ -76,3 +76,8 @@ export const run: Exec = (command, args, options = {}) => {
     child.stdin.end(input, encoding);
   });
 };
+
+/** A text as one word of a shell. */
+export function shellQuote(text: string): string {
+  return `'${text.replaceAll("'", String.raw`'\''`)}'`;
+}

@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { ExecError, run, type Exec } from './exec.ts';
+import { ExecError, run, shellQuote, type Exec } from './exec.ts';
 
 /**
  * Reads a number and a command from two lines each, runs the command beside all others, and tells on its output of the
@@ -93,7 +93,7 @@ export function createSpawner(): Exec {
           resolve(status);
         };
         jobs.set(id, { pid: undefined, ended, failed });
-        started().stdin?.write(`${id}\n${[command, ...args].map(quoted).join(' ')}\n`);
+        started().stdin?.write(`${id}\n${[command, ...args].map(shellQuote).join(' ')}\n`);
       });
       const result = { code, stdout: readFileSync(file('out'), encoding), stderr: readFileSync(file('err'), 'utf8') };
       if (ok.includes(code)) return result;
@@ -111,6 +111,3 @@ function kill(pid: number | undefined): void {
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
 }
-
-/** As one word of a shell. */
-const quoted = (word: string): string => `'${word.replaceAll("'", String.raw`'\''`)}'`;

@@ -2,7 +2,7 @@ import type { ControlPlane } from '../controlplane/controlplane.ts';
 import { LabError } from './errors.ts';
 import { HEALTHY_LINK, linkScript, type Impairment, type LinkState } from './link-faults.ts';
 import { setTap } from './network.ts';
-import { shellQuote } from './vm/exec.ts';
+import { shellQuote } from '../../lib/host/exec.ts';
 import { HOST_ADDRESS } from './vm/identity.ts';
 import { diskNode } from './vm/qemu-args.ts';
 import type { Vm } from './vm/vm.ts';

@@ -31,11 +31,6 @@ export const GUEST_ENV: Readonly<Record<string, string>> = {
   DM_DISABLE_UDEV: '1',
 };
 
-/** "'" in a single-quoted word needs care. */
-export function shellQuote(text: string): string {
-  return `'${text.replaceAll("'", String.raw`'\''`)}'`;
-}
-
 interface ExecStatus {
   readonly exited: boolean;
   readonly exitcode?: number;

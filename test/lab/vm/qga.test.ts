@@ -4,7 +4,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { messageOf } from '../errors.ts';
-import { execInGuest, shellQuote } from './exec.ts';
+import { shellQuote } from '../../../lib/host/exec.ts';
+import { execInGuest } from './exec.ts';
 import { isSyncReply, parseReply, qgaClient, syncRequest } from './qga.ts';
 
 describe('the framing', () => {
