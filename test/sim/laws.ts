@@ -84,6 +84,8 @@ export function createLaws(options: LawsOptions): Laws {
   let accepted = -1;
   /** Replicas that were in sync at some time. */
   const wasInSync = new Set<string>();
+  /** Replicas that lacked data when a restored record said that they are in sync, until it says otherwise. */
+  const staleByRestore = new Set<string>();
   /** By replica, whether its volume was ever seen on its machine. */
   const born = new Set<string>();
 
@@ -171,7 +173,10 @@ export function createLaws(options: LawsOptions): Laws {
           broken('in sync means proven', `${name} joins the in-sync set: ${volatile.join('; ')}`);
       }
     }
-    for (const name of was) if (!is.includes(name) && after !== undefined) truth.left(name);
+    for (const name of was.filter((each) => !is.includes(each))) {
+      staleByRestore.delete(name);
+      if (after !== undefined) truth.left(name);
+    }
     truth.onlyThese(is);
     const [old, now] = [before?.status?.attachment, after?.status?.attachment];
     if (old !== undefined && now !== undefined && now.epoch > old.epoch) entomb();
@@ -320,6 +325,7 @@ export function createLaws(options: LawsOptions): Laws {
       born.clear();
       truth.forget();
       restore();
+      for (const name of inSyncNow()) if (lacking(name).length > 0) staleByRestore.add(name);
     },
     wasRestored: () => restored,
     onStorageEffect: (machine, label) => {
@@ -333,8 +339,8 @@ export function createLaws(options: LawsOptions): Laws {
           else if (born.has(uid))
             broken('erase means erased', `${label}: ${entry.name} is erased and the record names it`);
           if (volume.status?.inSync?.includes(entry.name) === true && /discard|zero|erase/i.test(label)) {
-            // What it lacked before that, by a policy or by a loss of power, was not erased.
-            const lacks = damaged.has(entry.name) || unrecorded.has(entry.name);
+            // What it lacked before that, by a policy, a loss of power or a backup's record, was not erased.
+            const lacks = [damaged, unrecorded, staleByRestore].some((each) => each.has(entry.name));
             const missing = lacks ? [] : lacking(entry.name);
             if (missing.length > 0)
               broken('erase means erased', `${label}: ${entry.name} is in sync; ${missing.join('; ')}`);
