@@ -27,7 +27,10 @@ export async function drop(action: Extract<Action, { kind: 'Drop' }>, context: E
     // Before md goes on without them, those that stay know that it does; an older record is known for one from then on.
     const isUnrecorded = !action.record && legs.some((leg) => leg.recorded);
     await writeLegRecords(context, stampWithout(legs, volume, isUnrecorded, context), stayingLegs(legs, context));
-    for (const { leg } of members) await letGo(name, leg, context);
+    // md that is about to hold writes (before 6.12), or to grow (raid1.c, freeze_array under reconfig_mutex), takes no order before
+    // the I/O of all of these has ended. It may end now: the record knows.
+    if (memory.suspension.busy || memory.reshaping === GROWING) await endIo(legs, context);
+    for (const { leg } of members) await letGo(name, leg, legs, context);
     await goOn(name, context);
     // Last of all: what waited for these legs goes out to the others now, and what fails there is held, as md was let go on before.
     for (const { leg } of members) await openValve(leg, context);
@@ -85,20 +88,29 @@ export async function openValve(leg: LegFacts, { ports: { valves } }: ExecuteCon
   if (valve) await valves.open(valve.name, path);
 }
 
+/** What waits for these legs comes to its end, and for those of an earlier drop that broke off after its record. */
+async function endIo(dropped: readonly LegFacts[], context: ExecuteContext): Promise<void> {
+  const isLeft = (leg: LegFacts): boolean => !leg.recorded && leg.member?.state.has('in_sync') === true;
+  const others = context.facts.legs.filter((leg) => !dropped.includes(leg) && isLeft(leg));
+  for (const leg of [...dropped, ...others]) await openValve(leg, context);
+}
+
 /** md fails the member and holds nothing for it any more. */
-async function letGo(array: string, leg: LegFacts, context: ExecuteContext): Promise<void> {
+async function letGo(
+  array: string,
+  leg: LegFacts,
+  dropped: readonly LegFacts[],
+  context: ExecuteContext,
+): Promise<void> {
   const { member } = leg;
   const { md, clock } = context.ports;
   const { memory } = context;
   if (!member) return;
   memory.leg(leg.nqn).letGo = true;
-  // md that is about to hold writes (before 6.12), or to grow (raid1.c, freeze_array under reconfig_mutex), takes no order before
-  // the I/O of this very leg has ended. It may end now: the record knows.
-  if (memory.suspension.busy || memory.reshaping === GROWING) await openValve(leg, context);
   const failing = member.state.has('faulty') ? Promise.resolve() : md.failMember(array, member.device);
   failing.catch(() => undefined);
   // A process before this one may have begun that.
-  if (!(await isDone(failing, clock))) await openValve(leg, context);
+  if (!(await isDone(failing, clock))) await endIo(dropped, context);
   await failing;
   await md.unblockMember(array, member.device);
 }

@@ -140,6 +140,21 @@ test('md is let go on before what waits for the leg goes out to the others', asy
   expect(done).toEqual(['fail', 'unblock', 'active', 'open valve']);
 });
 
+// Found by the simulation (seed 40000244): md, about to grow, waited for a leg whose drop had broken off after its record.
+test('md that waits for all I/O gets that of every leg that is given up ended before it is told anything', async () => {
+  const dropB = { kind: 'Drop', legs: [{ nqn: 'b', reason: 'no answer' }], record: true } as const;
+  const context = contextOf({ ...leg('in_sync'), recorded: true });
+  const left = { ...leg('in_sync'), nqn: 'c', valve: { name: 'valve-c' } } as unknown as LegFacts;
+  const works = { ...left, nqn: 'a', recorded: true, valve: { name: 'valve-a' } } as unknown as LegFacts;
+  memory.learn({ replica: 'v-a', uid: 'a', nqn: 'a', address: '', port: 0 }, 0);
+  memory.reshaping = 'Grow';
+  Object.assign(context.facts, { legs: [...context.facts.legs, left, works] });
+  Object.assign(context.ports.valves, { open: (name: string) => Promise.resolve(void done.push(`open ${name}`)) });
+  Object.assign(context.ports.md, { readArray: () => ({ members: [] }) });
+  await execute(dropB, context);
+  expect(done).toEqual(['open valve-b', 'open valve-c', 'fail', 'unblock', 'active', 'open valve-b']);
+});
+
 test('a drop that broke off before its valve was opened is carried to its end', async () => {
   await execute({ kind: 'AskDrain', nqn: 'b' }, contextOf(leg('faulty')));
   expect(done).toEqual(['open valve']);
