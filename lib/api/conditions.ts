@@ -1,5 +1,8 @@
 import type { Condition, ConditionStatus } from './meta.ts';
 
+/** Type of a VolumeReplica's condition: false once its logical volume is found to be gone. */
+export const DATA_PRESENT = 'DataPresent';
+
 /** A condition as its owner sees it now; when it began is worked out by {@link setCondition}. */
 export interface ObservedCondition {
   readonly type: string;

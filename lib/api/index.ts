@@ -13,9 +13,9 @@ export type { Condition, ConditionStatus, DeepPartial, KubeObject, ObjectMeta, O
 export * from './names.ts';
 export { describeStamp, stampOf, standingOf } from './record-stamp.ts';
 export type { RecordStamp, Standing } from './record-stamp.ts';
-export { findCondition, isTrue, setCondition } from './conditions.ts';
+export { DATA_PRESENT, findCondition, isTrue, setCondition } from './conditions.ts';
 export type { ObservedCondition } from './conditions.ts';
 export { formatDuration, parseDurationMs } from './duration.ts';
-export { formatBytes, parseSizeBytes } from './size.ts';
+export { formatBytes, parseSizeBytes, volumeBytes } from './size.ts';
 export { errorCodes, HoldfastError } from './errors.ts';
 export type { ErrorCode, HoldfastErrorDetails } from './errors.ts';

@@ -52,3 +52,11 @@ function shorten(value: number): string {
   const digits = Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2;
   return value.toFixed(digits).replace(/\.?0+$/, digits === 0 ? '$&' : '');
 }
+
+/**
+ * The size that a volume is to have, in bytes: what is asked for, and never less than what it has. An API server that was restored
+ * from a backup of before a growth asks for less.
+ */
+export function volumeBytes({ spec, status }: Pick<ReplicatedVolume, 'spec' | 'status'>): number {
+  return Math.max(spec.capacityBytes, status?.capacityBytes ?? 0);
+}

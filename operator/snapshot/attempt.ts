@@ -169,7 +169,7 @@ function createCopy({ snapshot, volume }: Member, { metadata, spec }: VolumeRepl
       replicaUid: metadata.uid ?? '',
       storageNode: spec.storageNode,
       pool: spec.pool,
-      sizeBytes: volume?.spec.capacityBytes ?? spec.sizeBytes,
+      sizeBytes: volume === undefined ? spec.sizeBytes : volumeBytes(volume),
       provisioning: spec.provisioning,
       attempt,
       take: '',

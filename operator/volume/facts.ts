@@ -1,3 +1,4 @@
+import { DATA_PRESENT, findCondition } from '../../lib/api/conditions.ts';
 import { parseDurationMs } from '../../lib/api/duration.ts';
 import { hostNqn } from '../../lib/api/names.ts';
 import type { Attachment, LegStatus, ReplicaRecord, VolumeConnection, VolumeReplica, VolumeStatus } from './model.ts';
@@ -18,6 +19,8 @@ export interface Replica {
   readonly node: Liveness;
   /** What its disk knows and the API server does not, in words of its storage agent; undefined when they agree. */
   readonly conflict: string | undefined;
+  /** Its storage agent looked, and its logical volume is gone: it does not come back. */
+  readonly isGone: boolean;
   /** What the attached client says about its leg. */
   readonly leg: LegStatus | undefined;
 }
@@ -145,6 +148,7 @@ function replicaOf(
     hasHistory: inSync || Object.hasOwn(status.outOfSync ?? {}, name),
     node: world.storageAgents.get(record.storageNode) ?? never,
     conflict: object && conflictOf(object),
+    isGone: findCondition(object?.status?.conditions, DATA_PRESENT)?.status === 'False',
     leg: connection?.status?.legs?.find(({ replica }) => replica === name),
   };
 }

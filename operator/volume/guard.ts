@@ -3,6 +3,7 @@
  * caches, which may be old, and it may be wrong; this file trusts neither and repeats none of its reasoning.
  */
 import { OPERATOR_FINALIZER, hostNqn } from '../../lib/api/names.ts';
+import { volumeBytes } from '../../lib/api/size.ts';
 import { conflictOf, heldBytes } from './facts.ts';
 import type { Action, RecordChange } from './actions.ts';
 import { sameJson } from './merge-patch.ts';
@@ -216,7 +217,7 @@ export function objectToAction(action: Action, fresh: Fresh): Objection {
       return firstOf(
         [replica !== undefined && isOwn(replica, volume), 'the replica is gone'],
         [action.sizeBytes > (replica?.spec.sizeBytes ?? 0), 'a replica never gets smaller'],
-        [action.sizeBytes <= volume.spec.capacityBytes, 'the volume is not to be that large'],
+        [action.sizeBytes <= volumeBytes(volume), 'the volume is not to be that large'],
       );
     }
     case 'setLineage':

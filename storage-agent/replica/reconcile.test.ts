@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { logicalVolumeName, replicaNqn, type VolumeReplica } from '../../lib/api/index.ts';
+import { findCondition, logicalVolumeName, replicaNqn, type VolumeReplica } from '../../lib/api/index.ts';
 import { KubeError } from '../../lib/kube/client.ts';
 import { cacheVolumes } from '../volumes.ts';
 import { FakeNode, HOST_A, HOST_B, REPLICA_UID, replicatedVolume, volumeReplica } from '../testing/world.ts';
@@ -349,6 +349,21 @@ describe('what must never happen', () => {
     expect(node.storage.lvs.has(LV)).toBe(false);
     expect(node.replica?.status).toMatchObject({ phase: 'Failed' });
     expect(node.replica?.status?.message).toMatch(/^HF307: /);
+  });
+
+  test('whoever waits for data that is gone is not told so', async () => {
+    const node = await attachedNode();
+    const dataPresent = () => findCondition(node.replica?.status?.conditions, 'DataPresent')?.status;
+    expect(dataPresent()).toBeUndefined();
+    const data = lv(node);
+    node.reboot();
+    node.storage.lvs.delete(LV);
+    await node.run();
+    expect(dataPresent()).toBe('False');
+    node.storage.lvs.set(LV, data);
+    await node.run();
+    expect(node.replica?.status?.phase).toBe('Ready');
+    expect(dataPresent()).toBe('True');
   });
 
   // Given an API server that was restored from a backup, when the replica's object is made anew, then its data is still there

@@ -1,5 +1,12 @@
 import { isDeepStrictEqual } from 'node:util';
-import { legSizeBytes, setCondition, type Condition, type VolumeReplicaStatus } from '../../lib/api/index.ts';
+import {
+  DATA_PRESENT,
+  findCondition,
+  legSizeBytes,
+  setCondition,
+  type Condition,
+  type VolumeReplicaStatus,
+} from '../../lib/api/index.ts';
 import type { DecodedLeg } from '../../lib/host/leg-header.ts';
 import { identityOf } from './identity.ts';
 import type { StatusIntent } from './plan.ts';
@@ -45,7 +52,7 @@ export function nextStatus(
     ...(used === undefined ? {} : { usedBytes: used }),
     ...sizeStatus(world),
     ...diskStatus(world, kept),
-    conditions: consistent(world, intent, kept.conditions, now),
+    conditions: dataPresent(world, intent, consistent(world, intent, kept.conditions, now), now),
   };
   if (intent.fencedEpoch === undefined) return status;
   const drained = Math.max(intent.drained ?? 0, kept.drained ?? 0);
@@ -113,6 +120,33 @@ function consistent(
   if (volume === undefined || intent.fencedEpoch === undefined) return [...(before ?? [])];
   const message = 'the disk knows nothing later than the object';
   return setCondition(before, { type: 'Consistent', status: 'True', reason: 'Agrees', message }, now);
+}
+
+/** Whether the replica's data is still there: told once it is not, and when it is again after that. */
+function dataPresent(
+  { volume }: ReplicaWorld,
+  intent: StatusIntent,
+  before: readonly Condition[],
+  now: Date,
+): readonly Condition[] {
+  if (intent.code === 'HF307') {
+    const gone = {
+      type: DATA_PRESENT,
+      status: 'False',
+      reason: 'LogicalVolumeGone',
+      message: messageOf(intent),
+    } as const;
+    return setCondition(before, gone, now);
+  }
+  const wasGone = findCondition(before, DATA_PRESENT) !== undefined;
+  if (!wasGone || volume === undefined || intent.fencedEpoch === undefined) return before;
+  const found = {
+    type: DATA_PRESENT,
+    status: 'True',
+    reason: 'Found',
+    message: 'the logical volume is there',
+  } as const;
+  return setCondition(before, found, now);
 }
 
 /** Whether a status differs from what the API has; `usedBytes` alone counts only when its last write is old enough. */

@@ -1,3 +1,4 @@
+import { volumeBytes } from '../../../lib/api/size.ts';
 import type { Action } from '../actions.ts';
 import type { Decision, Note, Rule } from '../decision.ts';
 import { nothing } from '../decision.ts';
@@ -32,7 +33,7 @@ function createReplica(facts: Facts, replica: Replica): Action {
       volumeUid: facts.uid,
       storageNode,
       pool,
-      sizeBytes: spec.capacityBytes,
+      sizeBytes: volumeBytes(facts.world.volume),
       provisioning: spec.provisioning,
       state: 'Active',
       hostNqn: facts.attachment.hostNqn,

@@ -1,3 +1,4 @@
+import { volumeBytes } from '../../../lib/api/size.ts';
 import { lackForGrowth } from '../../placement/growth.ts';
 import { formatBytes } from '../../placement/words.ts';
 import type { Action } from '../actions.ts';
@@ -12,12 +13,12 @@ import { activeObject, heldBytes, named } from '../facts.ts';
  */
 
 /**
- * Given a volume whose capacityBytes was raised, when the pools of all its members have room for it, then the members are to
- * grow. Those that are away grow when they are back; a leg that is too small does not join.
+ * Given a volume whose capacityBytes was raised, or whose array was found to be larger than its members are to be (the API server
+ * was restored from a backup), when the pools of all its members have room for it, then the members are to grow. Those that are away grow when they are back; a leg that is too small does not join.
  */
 export const expand: Rule = (facts): Decision => {
   if (facts.ending || !facts.initialised) return nothing;
-  const wantedBytes = facts.world.volume.spec.capacityBytes;
+  const wantedBytes = volumeBytes(facts.world.volume);
   const small = facts.members.filter((replica) => (activeObject(replica)?.spec.sizeBytes ?? wantedBytes) < wantedBytes);
   const short = small.flatMap((replica) => lackOf(facts, replica, wantedBytes) ?? []);
   if (short.length > 0) {
@@ -69,9 +70,9 @@ const heldOf = (replica: Replica, otherwise: number): number => {
 
 /** What every in-sync replica has room for: as large may an array be that starts from any of them. */
 export function offeredBytes(facts: Facts): number {
-  const { capacityBytes } = facts.world.volume.spec;
+  const wantedBytes = volumeBytes(facts.world.volume);
   const counting = facts.members.filter(({ inSync }) => inSync);
-  return Math.min(capacityBytes, ...counting.map((replica) => heldOf(replica, capacityBytes)));
+  return Math.min(wantedBytes, ...counting.map((replica) => heldOf(replica, wantedBytes)));
 }
 
 /**
@@ -88,8 +89,8 @@ export function usableBytes(facts: Facts): number | undefined {
 }
 
 function atRestBytes(facts: Facts): number | undefined {
-  const { capacityBytes } = facts.world.volume.spec;
+  const wantedBytes = volumeBytes(facts.world.volume);
   const asked = facts.members.filter((replica) => replica.inSync && replica.node.alive && activeObject(replica));
   if (asked.length === 0) return undefined;
-  return Math.min(capacityBytes, ...asked.map((replica) => heldOf(replica, capacityBytes)));
+  return Math.min(wantedBytes, ...asked.map((replica) => heldOf(replica, wantedBytes)));
 }

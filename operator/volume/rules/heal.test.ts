@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { parseDurationMs } from '../../../lib/api/duration.ts';
 import type { Decision } from '../decision.ts';
 import { factsOf } from '../facts.ts';
-import type { WorldSketch } from '../testing/world.ts';
+import type { ReplicaSketch, WorldSketch } from '../testing/world.ts';
 import { ago, candidate, facts, nowMs, world } from '../testing/world.ts';
 import { heal } from './heal.ts';
 
@@ -121,6 +121,38 @@ describe('a replica whose copy stands still', () => {
 
   test('is replaced when it does not go on', () => {
     expect(heal(facts(stalled(600_000))).record).toMatchObject({ kind: 'replace', leaving: ['v-r1'] });
+  });
+});
+
+// Found by the simulation (seed 40014096): of three storage nodes one had a new disk, and the volume never healed.
+describe('a replica whose logical volume is gone', () => {
+  const condition = {
+    type: 'DataPresent',
+    status: 'False',
+    reason: 'LogicalVolumeGone',
+    message: '',
+    lastTransitionTime: ago(0),
+  } as const;
+  const gone: ReplicaSketch = { status: { phase: 'Failed', conditions: [condition] } };
+  const candidates = [candidate('s1', 'a'), candidate('s2', 'b')];
+
+  test('is replaced at once, also on its own storage node', () => {
+    expect(replaced(heal(facts(lost(1000, { replicas: [{}, gone], candidates }))))).toEqual([
+      'v-r0 Member s1',
+      'v-r1 Leaving s2',
+      'v-r2 Member s2',
+    ]);
+  });
+
+  test('keeps no other replacement from its storage node while it leaves', () => {
+    const replicas: ReplicaSketch[] = [{}, { ...gone, role: 'Leaving' }, { node: 's3', sinceMs: 700_000 }];
+    const sketch = lost(700_000, { replicas, candidates });
+    expect(replaced(heal(facts(sketch)))).toContain('v-r3 Member s2');
+  });
+
+  test('is waited for when it is there again', () => {
+    const found: ReplicaSketch = { status: { conditions: [{ ...condition, status: 'True' }] } };
+    expect(heal(facts(lost(1000, { replicas: [{}, found] }))).record).toBeUndefined();
   });
 });
 

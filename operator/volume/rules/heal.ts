@@ -28,7 +28,7 @@ export function absences(facts: Facts): readonly Absence[] {
       const sinceMs = Date.parse(left ?? replica.record.since ?? '') || 0;
       const awayMs = Math.max(sinceMs, stalledSinceMs(replica));
       const timeMs = left === undefined ? timeToFillMs(facts, sinceMs) : facts.replicaTimeoutMs;
-      const dueMs = isDoomed(replica) ? sinceMs : Math.max(earliestMs, awayMs + timeMs);
+      const dueMs = isDoomed(replica) || replica.isGone ? sinceMs : Math.max(earliestMs, awayMs + timeMs);
       return { replica, sinceMs, dueMs, syncing: replica.leg?.state === 'Syncing' && !isDoomed(replica) };
     });
 }
@@ -58,7 +58,8 @@ function stalledSinceMs({ leg }: Replica): number {
 /**
  * Given an attached volume, when a member has not been in sync for `replicaTimeout` and no data is being copied to it,
  * then it is marked as leaving and a new member is recorded, placed by the same constraints with the members that stay;
- * one write does both. The node of the failed replica is not chosen again.
+ * one write does both. The node of the failed replica is not chosen again. One whose logical volume is gone (its disk was
+ * replaced, say) does not come back: it is not waited for, and its node is as good as any other.
  *
  * Only a client copies data, so a detached volume heals when it is attached next, and nothing is replaced while the
  * client itself is not heard of: what it says about its legs is old.
@@ -120,9 +121,11 @@ export function withLeaving(facts: Facts, failed: readonly Replica[]): readonly 
   );
 }
 
-/** The nodes of the failed replicas and of those that still leave. */
+/** The nodes of the failed replicas and of those that still leave, but for those that work and have lost just the data. */
 export function exclusions(facts: Facts, failed: readonly Replica[]) {
-  const nodes = new Set([...failed, ...facts.leaving].map(({ record }) => record.storageNode));
+  const nodes = new Set(
+    [...failed, ...facts.leaving].filter(({ isGone }) => !isGone).map(({ record }) => record.storageNode),
+  );
   return [...nodes].map((node) => ({ node, reason: 'held the failed replica' }));
 }
 

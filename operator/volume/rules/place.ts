@@ -1,4 +1,5 @@
 import { legSizeBytes } from '../../../lib/api/names.ts';
+import { volumeBytes } from '../../../lib/api/size.ts';
 import { place } from '../../placement/place.ts';
 import type { Exclusion, PlaceResult } from '../../placement/place.ts';
 import type { CandidateNode } from '../../placement/request.ts';
@@ -54,7 +55,7 @@ function ask(facts: Facts, demand: Demand): PlaceResult | { readonly ok: false; 
   const nodes = world.candidates().map((node) => within(node, demand));
   const { spec } = world.volume;
   const labelsOf = (node: string) => nodes.find(({ name }) => name === node)?.labels;
-  const sizeBytes = legSizeBytes(spec.capacityBytes);
+  const sizeBytes = legSizeBytes(volumeBytes(world.volume));
   try {
     return place({
       volumeUid: facts.uid,

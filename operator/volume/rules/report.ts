@@ -1,4 +1,5 @@
 /** What people read: phase, one line, conditions. It answers "is my volume safe, and if not, why and what next". */
+import { volumeBytes } from '../../../lib/api/size.ts';
 import { counted, formatBytes, listing } from '../../placement/words.ts';
 import type { Note } from '../decision.ts';
 import type { Facts } from '../facts.ts';
@@ -25,7 +26,7 @@ export function report(facts: Facts, notes: readonly Note[]): Report {
     phase,
     message: clip(messageOf(facts, notes, phase), 1024),
     inSyncSummary: `${inSyncMembers(facts)}/${facts.world.volume.spec.replicas}`,
-    size: formatBytes(facts.world.volume.spec.capacityBytes),
+    size: formatBytes(volumeBytes(facts.world.volume)),
     conditions: [placed, ready, redundant, attached, healing, consistent].map((observe) => observe(facts, notes)),
   };
 }

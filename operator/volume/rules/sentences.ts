@@ -20,7 +20,9 @@ export function awaySentence(facts: Facts, replica: Replica): string {
   const why = reason === undefined || reason === '' ? '' : ` (${reason})`;
   const away = isDoomed(replica)
     ? `${named(replica)} was deleted`
-    : `${named(replica)} away since ${atTime(absence.sinceMs)}${why}`;
+    : replica.isGone
+      ? `the data of ${named(replica)} is gone there`
+      : `${named(replica)} away since ${atTime(absence.sinceMs)}${why}`;
   return `${away}; ${nextStep(facts, absence.dueMs)}`;
 }
 
