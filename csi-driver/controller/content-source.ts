@@ -1,4 +1,4 @@
-import type { ReplicatedVolume } from '../../lib/api/index.ts';
+import { volumeBytes, type ReplicatedVolume } from '../../lib/api/index.ts';
 import type { CreateVolumeRequest } from '../generated/csi.ts';
 import { CsiError, invalid } from '../grpc/errors.ts';
 import { isVolumeName } from '../validation.ts';
@@ -44,7 +44,7 @@ export async function sourceBytes(
   const id = source.volume ?? '';
   const volume = isVolumeName(id) ? await deps.volumes.get(id) : undefined;
   if (volume === undefined || volume.metadata.deletionTimestamp !== undefined) throw noVolume(id);
-  return volume.spec.capacityBytes;
+  return volumeBytes(volume);
 }
 
 /** @throws CsiError OUT_OF_RANGE (HF403) when the volume would be smaller than what it is to hold */

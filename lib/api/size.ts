@@ -1,3 +1,4 @@
+import type { ReplicatedVolume } from './generated/replicated-volume.ts';
 import { HoldfastError } from './errors.ts';
 
 const SUFFIX_BYTES: Readonly<Record<string, number>> = {

@@ -1,4 +1,4 @@
-import { formatBytes } from '../../lib/api/size.ts';
+import { formatBytes, volumeBytes } from '../../lib/api/size.ts';
 import type { SnapshotReplica, VolumeReplica } from '../../lib/api/index.ts';
 import { requestOf, statusAction, withdraw } from './status.ts';
 import { copiesOf, detachedToken, sourcesOf, subjectOf, type Subject } from './subject.ts';

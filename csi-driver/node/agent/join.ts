@@ -27,7 +27,7 @@ export function join(facts: ConnectionFacts, array: MdArray): Action[] {
   // forget what the other lacks.
   if (array.raidDisks < facts.raidDisks) return [];
   if (!facts.legs.some((leg) => leg.recorded && leg.member)) return [];
-  if (array.syncAction === 'frozen') return resumeJoin(facts, array);
+  if (array.syncAction === 'frozen' || facts.legs.some(isHalfIn)) return resumeJoin(facts, array);
   // md takes a member in only after the I/O under way has ended: not while a leg holds some back, which may yet be dropped.
   if (facts.legs.some((leg) => leg.recorded && leg.member && !answers(leg))) return [];
   if (array.syncAction !== 'idle') return [];
@@ -61,6 +61,13 @@ function freeSlot({ members, raidDisks }: MdArray): number | undefined {
 export const STALLED_MS = 1000;
 
 export const answers = (leg: LegFacts): boolean => isLive(leg) && !leg.pathFailed && leg.quietMs < STALLED_MS;
+
+/**
+ * md knows its device and not its place: what an agent that was killed had asked for was done after its successor had found nothing
+ * of it, and had let the array go.
+ */
+const isHalfIn = ({ recorded, member }: LegFacts): boolean =>
+  !recorded && member !== undefined && member.slot === undefined && !member.state.has('faulty');
 
 /**
  * Given an array that is frozen, when an agent was killed in the middle of a join, then the join is done again. Never let go

@@ -610,6 +610,14 @@ describe('an array that an agent left frozen in the middle of a join', () => {
     expect(frozen(half, members)).toEqual([]);
   });
 
+  // Found by the simulation (seed 40017424): md did what a killed agent had asked for when the next one had let the array go.
+  test('has it done again also when one comes half in after it was let go', () => {
+    const half = leg('b', { recorded: false, member: member('dm-b', undefined, 'spare') });
+    const members = [member('dm-a', 0, 'in_sync'), member('dm-b', undefined, 'spare')];
+    const planned = plan(facts({ array: array({ members }), legs: [leg('a'), half] }));
+    expect(planned.actions).toEqual([{ kind: 'Join', nqn: 'nqn-b', slot: 1, sync: 'Full' }]);
+  });
+
   test('goes on when nobody is half in it', () => {
     const out = leg('b', { recorded: false, member: undefined, valve: undefined });
     expect(frozen(out)).toEqual([{ kind: 'Unfreeze' }]);

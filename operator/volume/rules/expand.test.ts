@@ -4,6 +4,7 @@ import { objectToAction } from '../guard.ts';
 import { plan } from '../plan.ts';
 import type { WorldSketch } from '../testing/world.ts';
 import { ago, candidate, connectionObject, facts, legOf, nowMs, world } from '../testing/world.ts';
+import { createReplicas } from './create.ts';
 import { expand, offeredBytes, usableBytes } from './expand.ts';
 
 const GIB = 2 ** 30;
@@ -49,6 +50,28 @@ describe('the replicas of a volume that is to grow', () => {
     expect(actions).toBeUndefined();
     expect(lookAgainMs).toBeGreaterThan(0);
     expect(notes?.[0]?.message).toMatch(/pool main of s2 would promise .* \(1073741824 bytes more are needed\)/);
+  });
+});
+
+// Found by the simulation (seeds 30010819, 40014421): replicas that were made after a restore had the size of the backup, and no leg
+// of theirs could join the array, which never gets smaller.
+describe('a volume that is larger than the API server asks for, as it was restored from a backup', () => {
+  const larger = { status: { capacityBytes: 2 * GIB } };
+
+  test('has all its replicas as large as it is', () => {
+    expect(grown({ ...larger, replicas: [has(2 * GIB, GIB), has(GIB)] })).toEqual([
+      ['v-r0', 2 * GIB],
+      ['v-r1', 2 * GIB],
+    ]);
+    const setSize = { kind: 'setSize', name: 'v-r1', uid: 'uid-r1', sizeBytes: 2 * GIB } as const;
+    expect(objectToAction(setSize, world({ ...larger, replicas: [has(GIB), has(GIB)] }))).toBeUndefined();
+  });
+
+  test('gets new ones of that size', () => {
+    const { actions = [] } = createReplicas(
+      facts({ ...larger, replicas: [has(2 * GIB), { object: false }], inSync: ['v-r0'] }),
+    );
+    expect(actions).toMatchObject([{ kind: 'createReplica', spec: { sizeBytes: 2 * GIB } }]);
   });
 });
 
