@@ -167,6 +167,18 @@ test('a member is removed with its valve open, so that its I/O ends', async () =
   expect(done).toEqual(['open valve', 'remove member', 'remove valve']);
 });
 
+// Found by the simulation (seed 40002872): md waited for the I/O of the second leg, and that leg for its own removal.
+test('a member is removed with the valves of all failed ones open', async () => {
+  const context = contextOf(leg('faulty'));
+  const other = { ...leg('faulty'), nqn: 'c', valve: { name: 'valve-c' } } as unknown as LegFacts;
+  const works = { ...leg('in_sync'), nqn: 'a', recorded: true, valve: { name: 'valve-a' } } as unknown as LegFacts;
+  Object.assign(context.facts, { legs: [...context.facts.legs, other, works] });
+  Object.assign(context.ports.valves, { open: (name: string) => Promise.resolve(void done.push(`open ${name}`)) });
+  await execute({ kind: 'RemoveMember', nqn: 'b' }, context);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(done).toEqual(['open valve-b', 'open valve-c', 'remove member', 'remove valve']);
+});
+
 describe('a leg that is lost while it is brought up to date', () => {
   const drop = (...state: string[]): Promise<void> =>
     execute({ kind: 'Drop', legs: [{ nqn: 'b', reason: 'no answer' }], record: false }, contextOf(leg(...state)));

@@ -17,7 +17,6 @@ import type { Action, LegFacts } from './facts.ts';
 import { fenceArray } from './fence.ts';
 import { grow, setPlaces, settleSize } from './grow.ts';
 import { ioTimeoutMs, stayingLegs, writeLegRecords, writeLegSizes } from './leg-records.ts';
-import { isLive } from './join.ts';
 import {
   connectLeg,
   disconnectLeg,
@@ -117,13 +116,19 @@ export async function execute(action: Action, context: ExecuteContext): Promise<
   }
 }
 
-async function removeLeg(leg: LegFacts, { connection, ports }: ExecuteContext): Promise<void> {
+async function removeLeg(leg: LegFacts, context: ExecuteContext): Promise<void> {
+  const { connection, facts, ports } = context;
   if (!leg.member) return;
-  // A drop that was cut off, or a swap that ended after it, may have left it closed: its I/O would never end.
-  if (leg.valve) await ports.valves.open(leg.valve.name, isLive(leg) ? leg.namespace?.devNo : undefined);
+  // A drop that was cut off, or a swap that ended after it, may have left a valve closed. md waits for all I/O under way, not for
+  // this leg's alone.
+  for (const each of facts.legs) if (!each.recorded && isFailed(each)) await openValve(each, context);
   await ports.md.removeMember(arrayName(connection.spec.volumeUid), leg.member.device);
   await ports.valves.remove(valveName(leg.nqn));
 }
+
+/** md has failed it, and holds nothing for it any more. */
+const isFailed = ({ member }: LegFacts): boolean =>
+  member?.state.has('faulty') === true && !member.state.has('blocked');
 
 /** Adds a leg to the running array; md copies what it lacks while I/O goes on. */
 async function join(action: Extract<Action, { kind: 'Join' }>, context: ExecuteContext): Promise<void> {
