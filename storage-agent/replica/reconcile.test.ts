@@ -360,7 +360,7 @@ describe('what must never happen', () => {
     node.storage.lvs.delete(LV);
     await node.run();
     expect(dataPresent()).toBe('False');
-    node.storage.lvs.set(LV, data);
+    node.storage.lvs.set(LV, data as never);
     await node.run();
     expect(node.replica?.status?.phase).toBe('Ready');
     expect(dataPresent()).toBe('True');

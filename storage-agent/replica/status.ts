@@ -126,9 +126,9 @@ function consistent(
 function dataPresent(
   { volume }: ReplicaWorld,
   intent: StatusIntent,
-  before: readonly Condition[],
+  before: Condition[],
   now: Date,
-): readonly Condition[] {
+): Condition[] {
   if (intent.code === 'HF307') {
     const gone = {
       type: DATA_PRESENT,
