@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { cp, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { cached, cacheDir, keyOf } from '../lab/cache.ts';
 import { LabError } from '../lab/errors.ts';
@@ -59,9 +59,37 @@ export async function goPrograms(
   );
 }
 
+/** Files of a module that a folder's go.mod pins: in the cache, else copied from where Go keeps modules, which it fetches. */
+export interface GoFiles extends Omit<GoPrograms, 'programs' | 'needBytes' | 'estimateMs'> {
+  readonly module: string;
+  /** Folder within the module. */
+  readonly folder: string;
+}
+
+/** The folder that holds the files. @throws LabError when Go is missing or too old, or there is no such module */
+export async function goModuleFiles(wanted: GoFiles, progress: Progress): Promise<string> {
+  const { moduleDir, kind, module, folder } = wanted;
+  const goMod = await readFile(path.join(moduleDir, 'go.mod'), 'utf8');
+  return await cached(
+    cacheDir(),
+    {
+      kind,
+      key: keyOf(['1', goMod, module, folder]),
+      needBytes: 1024 ** 2,
+      build: async (target) => {
+        const go = await requireGo(goMod, wanted, process.env);
+        const { stdout } = await run(go, ['mod', 'download', '-json', module], { cwd: moduleDir, timeoutMs: 600_000 });
+        const { Dir } = JSON.parse(stdout.toString()) as { readonly Dir: string };
+        await cp(path.join(Dir, folder), target, { recursive: true });
+      },
+    },
+    progress,
+  );
+}
+
 async function requireGo(
   goMod: string,
-  { title, instead }: GoPrograms,
+  { title, instead }: Pick<GoPrograms, 'title' | 'instead'>,
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<string> {
   const wanted = /^go (\S+)/m.exec(goMod)?.[1] ?? '1.26.0';

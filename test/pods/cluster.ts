@@ -13,7 +13,7 @@ import type { Vm } from '../lab/vm/vm.ts';
 import { nodeDisk } from './disk.ts';
 import { baseImage } from './lab-images.ts';
 import { startNode } from './node.ts';
-import { podPrograms } from './programs.ts';
+import { podPrograms, snapshotCrds } from './programs.ts';
 import { writeProgramLayers } from './program-layers.ts';
 
 /** The address of the Service `kubernetes`: without kube-proxy the API server itself has it. */
@@ -53,6 +53,7 @@ export interface Cluster {
 export async function preparePods(progress: Progress): Promise<void> {
   await clusterBinaries(progress);
   await nodeDisk(progress);
+  await snapshotCrds(progress);
 }
 
 /** Starts a lab whose VMs run pods: control plane with its controllers on the host, kubelet and containerd in the VMs. */
@@ -104,12 +105,17 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     await lab.stop();
   };
   const { kubeconfigPath } = lab.controlPlane;
-  const connection = connect({ kubeconfigPath, userAgent: 'holdfast-pods/1' });
-  const onHost = async (name: string, ...args: string[]): Promise<void> => {
-    const file = path.join(programs.kubernetes, name);
-    const common = [`--kubeconfig=${kubeconfigPath}`, '--leader-elect=false', '--bind-address=127.0.0.1'];
-    daemons.push(await startDaemon(name, file, [...common, ...args], { logFile: path.join(lab.dir, `${name}.log`) }));
+  const kubectl = async (...args: string[]): Promise<string> => {
+    const program = path.join(programs.kubernetes, 'kubectl');
+    return said(await run(program, ['--kubeconfig', kubeconfigPath, ...args], { timeoutMs: 600_000 }));
   };
+  const connection = connect({ kubeconfigPath, userAgent: 'holdfast-pods/1' });
+  const onHost = async (folder: string, name: string, ...args: string[]): Promise<void> => {
+    const common = [`--kubeconfig=${kubeconfigPath}`, ...args];
+    const logFile = path.join(lab.dir, `${name}.log`);
+    daemons.push(await startDaemon(name, path.join(folder, name), common, { logFile }));
+  };
+  const alone = ['--leader-elect=false', '--bind-address=127.0.0.1'];
   const inHome = {
     HELM_CACHE_HOME: lab.dir,
     HELM_CONFIG_HOME: lab.dir,
@@ -122,13 +128,17 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     await run('ip', ['addr', 'add', `${API_SERVICE}/32`, 'dev', 'lo']);
     const pki = path.join(lab.dir, 'cp/pki');
     await onHost(
+      programs.kubernetes,
       'kube-controller-manager',
+      ...alone,
       `--service-account-private-key-file=${path.join(pki, 'sa.key')}`,
       `--root-ca-file=${path.join(pki, 'ca.crt')}`,
       '--node-monitor-grace-period=40s',
       '--attach-detach-reconcile-sync-period=20s',
     );
-    await onHost('kube-scheduler');
+    await onHost(programs.kubernetes, 'kube-scheduler', ...alone);
+    await kubectl('apply', '--kustomize', await snapshotCrds(progress));
+    await onHost(programs.sidecars, 'snapshot-controller', '--feature-gates=CSIVolumeGroupSnapshot=true');
     await progress.step('starting kubelets', 40_000, async () => {
       await Promise.all(Object.keys(nodes).map((name) => startKubelet(lab.vm(name))));
     });
@@ -141,12 +151,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     connection,
     storageNodes: resource(connection, kinds.storageNodes),
     images,
-    kubectl: async (...args) =>
-      said(
-        await run(path.join(programs.kubernetes, 'kubectl'), ['--kubeconfig', kubeconfigPath, ...args], {
-          timeoutMs: 600_000,
-        }),
-      ),
+    kubectl,
     helm: async (...args) => said(await run(cluster.helm, args, { env: inHome, timeoutMs: 600_000 })),
     holdfast: async (...args) => {
       const script = path.join(appDir, 'programs/holdfast.mjs');

@@ -86,11 +86,17 @@ export async function lineCount(cluster: Cluster): Promise<number> {
   const { metadata } = await runningPod(cluster, 'writer');
   const said = await cluster.kubectl('exec', metadata.name, '--', 'sh', '-c', `wc -l < ${LEDGER}; cat ${LEDGER}`);
   const [count = '', ...lines] = said.trim().split('\n');
-  const wrong = lines.findIndex((line, index) => line !== `line ${index + 1}`);
+  const wrong = wrongLine(lines);
   // The file may have grown between the count and the read.
-  if (lines.length < Number(count) || wrong >= 0)
-    throw new Error(`the ledger is not what was written: line ${wrong + 1}: "${lines[wrong]}"`);
+  if (lines.length < Number(count) || wrong !== undefined)
+    throw new Error(`the ledger is not what was written: ${lines.length} lines of ${count}, ${wrong ?? 'each right'}`);
   return Number(count);
+}
+
+/** The first line of a ledger that isn't what was written; undefined when all are. */
+export function wrongLine(lines: readonly string[]): string | undefined {
+  const wrong = lines.findIndex((line, index) => line !== `line ${index + 1}`);
+  return wrong < 0 ? undefined : `line ${wrong + 1} is "${lines[wrong]}"`;
 }
 
 /** Waits until so many lines are there. @returns how many there are */

@@ -35,6 +35,16 @@ const container = (command: readonly string[]): Manifest => ({
   volumeMounts: [{ name: 'data', mountPath: '/data' }],
 });
 
+export const SNAPSHOTS = 'snapshot.storage.k8s.io';
+
+/** A snapshot of a claim. */
+export const snapshot = (name: string, of: string): Manifest => ({
+  apiVersion: `${SNAPSHOTS}/v1`,
+  kind: 'VolumeSnapshot',
+  metadata: { name },
+  spec: { volumeSnapshotClassName: 'holdfast', source: { persistentVolumeClaimName: of } },
+});
+
 /** The same for every pod of ours: the API server's token isn't needed, and there is no DNS to wait for. */
 const plainPod = {
   automountServiceAccountToken: false,
@@ -55,6 +65,28 @@ export function pod(name: string, volume: Readonly<Record<string, unknown>>, nod
       ...(node === undefined ? {} : { nodeSelector: { 'kubernetes.io/hostname': node } }),
       containers: [container(['/bin/sleep', '36000'])],
       volumes: [{ name: 'data', ...volume }],
+    },
+  };
+}
+
+/** So many pods, each with a claim of its own that it writes to. */
+export function set(name: string, replicas: number): Manifest {
+  const { metadata, ...rest } = claim('data', '64Mi');
+  return {
+    apiVersion: 'apps/v1',
+    kind: 'StatefulSet',
+    metadata: { name },
+    spec: {
+      replicas,
+      serviceName: name,
+      podManagementPolicy: 'Parallel',
+      selector: { matchLabels: { app: name } },
+      persistentVolumeClaimRetentionPolicy: { whenDeleted: 'Delete' },
+      template: {
+        metadata: { labels: { app: name } },
+        spec: { ...plainPod, containers: [container(['/bin/sh', '-c', COUNT_UP])] },
+      },
+      volumeClaimTemplates: [{ metadata, ...rest }],
     },
   };
 }

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { kubernetesVersion, versionFlags } from '../controlplane/binaries.ts';
-import { goPrograms, type GoProgram } from '../controlplane/go-programs.ts';
+import { goModuleFiles, goPrograms, type GoProgram } from '../controlplane/go-programs.ts';
 import type { Progress } from '../lab/progress.ts';
 
 const GIB = 1024 ** 3;
@@ -89,6 +89,21 @@ export async function podPrograms(progress: Progress): Promise<PodPrograms> {
     ),
     provisioner: await provisionerFolder(progress),
   };
+}
+
+/** A folder with the CustomResourceDefinitions of snapshots and group snapshots. */
+export async function snapshotCrds(progress: Progress): Promise<string> {
+  return await goModuleFiles(
+    {
+      moduleDir: path.join(import.meta.dirname, '../cluster'),
+      kind: 'snapshot-crds',
+      title: 'the CustomResourceDefinitions of snapshots',
+      instead: INSTEAD,
+      module: 'github.com/kubernetes-csi/external-snapshotter/client/v8',
+      folder: 'config/crd',
+    },
+    progress,
+  );
 }
 
 /** The path of csi-provisioner, for tests on a real API server. @throws LabError as {@link podPrograms} */

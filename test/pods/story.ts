@@ -15,8 +15,9 @@ import {
   startPod,
   type Story,
 } from './look.ts';
-import { APP_NODES, claim, CONTROL_NODES, counter, pod } from './manifests.ts';
+import { APP_NODES, claim, CONTROL_NODES, counter, pod, set } from './manifests.ts';
 import type { Teller } from './report.ts';
+import { snapshotAndRestore } from './snapshot.ts';
 import { addStorageNode } from './storage.ts';
 
 /** What happens to the volume between its first and its last day, in order. Each part stands by itself. */
@@ -24,6 +25,8 @@ export const PARTS = {
   figures: claimAgainstEmptyDir,
   storage: loseStorage,
   expand: expandVolume,
+  snapshot: snapshotAndRestore,
+  set: useStatefulSet,
   client: loseClient,
   drain: drainNode,
   upgrade,
@@ -89,6 +92,7 @@ async function valuesFile(cluster: Cluster): Promise<string> {
     csiNode: { nodeSelector: APP_NODES },
     // Long, as the programs of the control plane have emulated CPUs here.
     leaseDuration: '15s',
+    snapshots: { enabled: true, groups: true },
     storageClasses: [
       {
         name: 'holdfast',
@@ -132,6 +136,16 @@ async function claimAgainstEmptyDir({ cluster, tell }: Story): Promise<void> {
     tell.figure('claimPodSeconds', seconds['claim-b'] ?? 0);
     await cluster.kubectl('delete', 'pod', 'empty-a', 'empty-b', 'claim-a', 'claim-b', '--wait=false');
     await cluster.kubectl('delete', 'pvc', 'new-a', 'new-b', '--timeout=3m');
+    return undefined;
+  });
+}
+
+async function useStatefulSet({ cluster, tell }: Story): Promise<void> {
+  await tell.step('a StatefulSet of two, each with a claim of its own', async () => {
+    await applyAll(cluster, set('pair', 2));
+    await cluster.kubectl('rollout', 'status', '--timeout=5m', 'statefulset/pair');
+    await cluster.kubectl('delete', 'statefulset', 'pair');
+    await cluster.kubectl('wait', '--for=delete', 'pvc/data-pair-0', 'pvc/data-pair-1', '--timeout=3m');
     return undefined;
   });
 }
