@@ -107,6 +107,17 @@ describe('ControllerExpandVolume', () => {
     await expect(expand(2 * GIB)).resolves.toBeDefined();
   });
 
+  test('needs no room for what the volume has already, as after a restore of the API server from a backup', async () => {
+    const pools = [{ name: 'pool', capacityBytes: 10 * GIB, usedBytes: 0, provisionedBytes: 100 * GIB }];
+    cluster.candidates = () => [
+      { name: 'storage-b', labels: {}, cordoned: false, draining: false, alive: true, pools, replicaCount: 1 },
+    ];
+    grows = false;
+    cluster.setStatus('vol', { capacityBytes: 2 * GIB });
+    await expect(expand(2 * GIB)).resolves.toMatchObject({ capacityBytes: BigInt(2 * GIB) });
+    await expect(expand(3 * GIB)).rejects.toMatchObject({ code: 'HF422' });
+  });
+
   test('refuses what is no request for a volume that is there', async () => {
     await expect(expand(1, 0, { volumeId: '' })).rejects.toMatchObject({ status: 'INVALID_ARGUMENT' });
     await expect(expand(1, 0, { capacityRange: undefined })).rejects.toMatchObject({ status: 'INVALID_ARGUMENT' });

@@ -1,4 +1,4 @@
-import type { ReplicatedVolume } from '../../lib/api/index.ts';
+import { volumeBytes, type ReplicatedVolume } from '../../lib/api/index.ts';
 import { lackForGrowth } from '../../operator/placement/growth.ts';
 import type { ControllerExpandVolumeRequest, ControllerExpandVolumeResponse } from '../generated/csi.ts';
 import { CsiError, invalid } from '../grpc/errors.ts';
@@ -49,7 +49,10 @@ export async function controllerExpand(
  * that a person may ask for less.
  */
 function checkRoom({ candidates }: Pick<ControllerDeps, 'candidates'>, volume: ReplicatedVolume, wantedBytes: number) {
-  const { capacityBytes: presentBytes, provisioning } = volume.spec;
+  const { provisioning } = volume.spec;
+  const presentBytes = volumeBytes(volume);
+  // After a restore of the API server a volume may have been asked for less than it has.
+  if (wantedBytes <= presentBytes) return;
   const nodes = candidates();
   const lacks = (volume.status?.replicas ?? [])
     .filter(({ role }) => role === 'Member')
