@@ -67,6 +67,14 @@ describe('a volume that is larger than the API server asks for, as it was restor
     expect(objectToAction(setSize, world({ ...larger, replicas: [has(GIB), has(GIB)] }))).toBeUndefined();
   });
 
+  test('needs no room in the pools of those that are in sync, as they have it', () => {
+    const pools = [{ name: 'main', capacityBytes: GIB, usedBytes: 0, provisionedBytes: 10 * GIB }];
+    const candidates = ['s1', 's2'].map((node) => ({ ...candidate(node, 'a'), pools }));
+    const sketch = { ...larger, replicas: [has(2 * GIB, GIB), has(GIB)], candidates };
+    expect(grown({ ...sketch, inSync: ['v-r0', 'v-r1'] })).toHaveLength(2);
+    expect(grown({ ...sketch, inSync: ['v-r0'] })).toEqual([]);
+  });
+
   test('gets new ones of that size', () => {
     const { actions = [] } = createReplicas(
       facts({ ...larger, replicas: [has(2 * GIB), { object: false }], inSync: ['v-r0'] }),

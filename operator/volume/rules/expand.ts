@@ -33,7 +33,10 @@ export const expand: Rule = (facts): Decision => {
 /** Why the pool of a replica has no room for what it is to grow by; undefined when it has, or nothing is known of it. */
 function lackOf(facts: Facts, replica: Replica, wantedBytes: number): string | undefined {
   const { storageNode, pool } = replica.record;
-  const presentBytes = activeObject(replica)?.spec.sizeBytes ?? wantedBytes;
+  // One that is in sync has all that the volume has, also when the object is of an API server that was restored from a backup.
+  const usedBytes = replica.inSync ? (facts.status.capacityBytes ?? 0) : 0;
+  const presentBytes = Math.max(activeObject(replica)?.spec.sizeBytes ?? wantedBytes, usedBytes);
+  if (presentBytes >= wantedBytes) return undefined;
   const thick = facts.world.volume.spec.provisioning === 'Thick';
   return lackForGrowth(facts.world.candidates(), { storageNode, pool, presentBytes, wantedBytes, thick });
 }
