@@ -1,9 +1,7 @@
 import { readFile } from 'node:fs/promises';
-import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { verify } from '../history/log.ts';
 import { startLab, type Lab } from '../lab/lab.ts';
-import { run } from '../lab/process.ts';
 import type { Vm } from '../lab/vm/vm.ts';
 import { capability, TARGET } from './csi.ts';
 import { backUp, restore } from './etcd-backup.ts';
@@ -40,14 +38,6 @@ afterAll(async () => {
   await system.stop();
   await lab.stop();
 });
-
-/** The command holdfast, as an administrator runs it. */
-async function holdfast(...args: readonly string[]): Promise<{ code: number; text: string }> {
-  const script = path.join(import.meta.dirname, '../../dist/holdfast.mjs');
-  const kubeconfig = ['--kubeconfig', lab.controlPlane.kubeconfigPath];
-  const { code, stdout, stderr } = await run(process.execPath, [script, ...args, ...kubeconfig], { check: false });
-  return { code: code ?? -1, text: `${stdout.toString()}${stderr}` };
-}
 
 async function vmOf(replica: string): Promise<Vm> {
   return lab.vm((await system.replicas.get(replica))?.spec.storageNode ?? '');
@@ -113,13 +103,13 @@ describe('an API server that is restored from a backup', () => {
     );
     await pause(5_000);
     expect((await look(system, VOLUME)).volume.status?.attachment?.node).toBe('');
-    expect(await holdfast('check')).toMatchObject({ code: 1, text: expect.stringContaining('HF315') });
+    expect(await system.holdfast('check')).toMatchObject({ code: 1, text: expect.stringContaining('HF315') });
   });
 
   test('holdfast recover brings the record back, and every acknowledged write is there', async () => {
-    expect((await holdfast('recover')).text).toContain('record: in sync rv-r0;');
+    expect((await system.holdfast('recover')).text).toContain('record: in sync rv-r0;');
     expect((await look(system, VOLUME)).inSync).toEqual(['rv-r0', 'rv-r1']);
-    expect(await holdfast('recover', '--apply')).toMatchObject({
+    expect(await system.holdfast('recover', '--apply')).toMatchObject({
       code: 0,
       text: expect.stringContaining('rv: recovered'),
     });
@@ -187,9 +177,9 @@ describe('when only a replica that lacks writes can be reached', () => {
   });
 
   test('force-start needs the acceptance, and goes on from it', async () => {
-    const refused = await holdfast('volume', 'force-start', VOLUME, '--replica', 'rv-r1');
+    const refused = await system.holdfast('volume', 'force-start', VOLUME, '--replica', 'rv-r1');
     expect(refused).toMatchObject({ code: 1, text: expect.stringContaining('HF601') });
-    const done = await holdfast('volume', 'force-start', VOLUME, '--replica', 'rv-r1', '--accept-data-loss');
+    const done = await system.holdfast('volume', 'force-start', VOLUME, '--replica', 'rv-r1', '--accept-data-loss');
     expect(done).toMatchObject({ code: 0 });
     await watchUntil(system, VOLUME, 'lineage 2', 60_000, ({ volume }) => volume.status?.lineage === 2);
     await stageOn(system, VOLUME, c1);

@@ -1,4 +1,3 @@
-import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import type { ReplicatedSnapshot, SnapshotReplica } from '../../lib/api/index.ts';
 import { devicePath } from '../../lib/api/names.ts';
@@ -6,7 +5,6 @@ import { kinds, resource, type Resource } from '../../lib/kube/client.ts';
 import { cutOf, type Cut } from '../history/cut.ts';
 import { longestStallMs, onClock } from '../history/log.ts';
 import { startLab, type Lab } from '../lab/lab.ts';
-import { run } from '../lab/process.ts';
 import type { Vm } from '../lab/vm/vm.ts';
 import { capability, CSI, TARGET } from './csi.ts';
 import { startSystem, storageReady, type System } from './system.ts';
@@ -87,14 +85,6 @@ async function cut(client: Vm, values: readonly number[], tag?: string): Promise
   // Otherwise nothing would tell when it was.
   expect(Math.min(found.fromBlock, found.untilBlock)).toBeGreaterThanOrEqual(0);
   return found;
-}
-
-/** The command holdfast, as an administrator runs it. */
-async function holdfast(...args: readonly string[]): Promise<{ code: number; text: string }> {
-  const script = path.join(import.meta.dirname, '../../dist/holdfast.mjs');
-  const kubeconfig = ['--kubeconfig', lab.controlPlane.kubeconfigPath];
-  const { code, stdout, stderr } = await run(process.execPath, [script, ...args, ...kubeconfig], { check: false });
-  return { code: code ?? -1, text: `${stdout.toString()}${stderr}` };
 }
 
 describe('a snapshot under a running writer', () => {
@@ -271,6 +261,6 @@ describe('a filesystem', () => {
     };
     while ((await left()) !== '' && performance.now() < deadline) await pause(500);
     expect(await left()).toBe('');
-    expect(await holdfast('check')).toMatchObject({ code: 0 });
+    expect(await system.holdfast('check')).toMatchObject({ code: 0 });
   });
 });

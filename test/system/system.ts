@@ -37,6 +37,8 @@ export interface System {
   readonly storageNodes: Resource<StorageNode>;
   /** Calls a CSI method of the controller, or of the node service of a client VM. Throws with the gRPC code and message. */
   csi(where: 'controller' | Vm, method: string, request: object, timeoutMs?: number): Promise<Record<string, unknown>>;
+  /** The command `holdfast`, as an administrator runs it: its exit code, and all that it says. */
+  holdfast(...args: readonly string[]): Promise<{ readonly code: number; readonly text: string }>;
   startStorageAgent(vm: Vm): Promise<void>;
   startClientAgent(vm: Vm): Promise<void>;
   startOperator(): Promise<void>;
@@ -105,6 +107,12 @@ export async function startSystem(lab: Lab, options: SystemOptions = {}): Promis
       } finally {
         client.close();
       }
+    },
+    async holdfast(...args) {
+      const script = path.join(import.meta.dirname, '../../dist/holdfast.mjs');
+      const kubeconfig = ['--kubeconfig', lab.controlPlane.kubeconfigPath];
+      const { code, stdout, stderr } = await run(process.execPath, [script, ...args, ...kubeconfig], { check: false });
+      return { code: code ?? -1, text: `${stdout.toString()}${stderr}` };
     },
     async startStorageAgent(vm) {
       const kubeconfig = await guestKubeconfig(vm, 'storage-agent');
