@@ -20,7 +20,7 @@ import { startControlPlane } from '../controlplane/controlplane.ts';
 import { startDaemon, type Daemon } from '../lab/process.ts';
 import { terminalProgress } from '../lab/progress.ts';
 import { apply, applyProject, nodeToken, token } from '../system/manifests.ts';
-import { summarize, type AuditEntry } from './audit.ts';
+import { requestTable, summarize, type AuditEntry } from './audit.ts';
 import { list, until } from './kube.ts';
 import { NOOP_DRIVER, serveNoopDriver } from './noop-driver.ts';
 import { podPrograms } from './programs.ts';
@@ -258,10 +258,11 @@ async function deleteAll(): Promise<void> {
 async function requests(sinceMs: number): Promise<void> {
   const lines = (await readFile(auditLog, 'utf8')).split('\n').filter((line) => line !== '');
   const entries = lines.map((line) => JSON.parse(line) as AuditEntry);
-  const { ours, others, detail } = summarize(entries, sinceMs);
+  const found = summarize(entries, sinceMs);
+  const { ours, others } = found;
   process.stdout.write(
     `requests per volume, made and deleted: ${(ours / COUNT).toFixed(1)} of ours, ${(others / COUNT).toFixed(1)} of others\n`,
   );
-  for (const [what, count] of detail) process.stdout.write(`  ${(count / COUNT).toFixed(2).padStart(6)}  ${what}\n`);
+  process.stdout.write(`${requestTable(found, COUNT)}\n`);
   await mergeFigures({ apiRequestsPerVolume: ours / COUNT, apiRequestsPerVolumeOfSidecars: others / COUNT });
 }
