@@ -1,8 +1,8 @@
 import { storageLeaseName, type SnapshotReplica, type StorageNode, type VolumeReplica } from '../lib/api/index.ts';
 import { sleep, systemClock, type Clock } from '../lib/clock.ts';
 import { createBlockDevices } from '../lib/host/blockdev.ts';
-import { run } from '../lib/host/exec.ts';
 import { createLvm } from '../lib/host/lvm.ts';
+import { createSpawner } from '../lib/host/spawner.ts';
 import { hasUdev } from '../lib/host/udev.ts';
 import { createConfigFs, createNvmet } from '../lib/host/nvmet.ts';
 import { readAttribute } from '../lib/host/sysfs.ts';
@@ -50,11 +50,13 @@ export type Host = Omit<Ports, 'api' | 'log'>;
 export function thisHost(): Host {
   const bootId = readAttribute('/proc/sys/kernel/random/boot_id');
   if (bootId === undefined) throw new Error('/proc/sys/kernel/random/boot_id is missing: is /proc mounted?');
-  const disks = createBlockDevices(run);
+  // A fail-over waits for the commands of its storage nodes.
+  const exec = createSpawner();
+  const disks = createBlockDevices(exec);
   return {
     disks,
-    lvm: createLvm({ exec: run, devices: () => disks.scannable(), udev: hasUdev }),
-    nvmet: createNvmet({ fs: createConfigFs(run), exec: run }),
+    lvm: createLvm({ exec, devices: () => disks.scannable(), udev: hasUdev }),
+    nvmet: createNvmet({ fs: createConfigFs(exec), exec }),
     bootId,
     now: () => systemClock.now(),
     sleep: (ms) => sleep(systemClock, ms),

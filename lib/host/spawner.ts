@@ -5,13 +5,12 @@ import path from 'node:path';
 import { ExecError, run, shellQuote, type Exec } from './exec.ts';
 
 /**
- * Reads a number and a command from two lines each, runs the command beside all others, and tells on its output of the
- * command's process and of its end. What goes in and out of the command lies in files of that number.
+ * Reads a number and what is to be executed from two lines each, does so beside all others, and tells on its output of the
+ * process and of its end. What goes in and out of it lies in files of that number.
  */
 const SCRIPT = `
 while IFS= read -r id && IFS= read -r words; do
-  eval "set -- $words"
-  { "$@" < "$0/$id.in" > "$0/$id.out" 2> "$0/$id.err" & echo "$id runs $!"; wait $!; echo "$id ended $?"; } &
+  { eval "$words" < "$0/$id.in" > "$0/$id.out" 2> "$0/$id.err" & echo "$id runs $!"; wait $!; echo "$id ended $?"; } &
 done`;
 
 interface Job {
@@ -24,12 +23,14 @@ interface Job {
  * Runs commands as `run` does, but from a small shell that stays: while writes wait for a command, this process need not be
  * forked for it. Node forks by copying its page tables, and takes a fault for each page that it touches afterwards (libuv,
  * uv_spawn), which costs a process of this size several times what the command does. The shell is started at the first
- * command, and again when it is gone; it ends with this process. Commands with an environment of their own go to `run`.
+ * command, and again when it is gone; it ends with this process. A command of several lines goes to `run`.
  */
 export function createSpawner(): Exec {
   const dir = mkdtempSync(path.join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'holdfast-'));
   process.once('exit', () => rmSync(dir, { recursive: true, force: true }));
   const jobs = new Map<number, Job>();
+  /** Given up before it was known which processes they are. */
+  const unwanted = new Set<number>();
   let shell: ChildProcess | undefined;
   let last = 0;
 
@@ -37,6 +38,7 @@ export function createSpawner(): Exec {
     const [id, what, value] = line.split(' ');
     const job = jobs.get(Number(id));
     if (what === 'runs' && job) job.pid = Number(value);
+    else if (what === 'runs' && unwanted.delete(Number(id))) kill(Number(value));
     else job?.ended(Number(value));
   };
   const started = (): ChildProcess => {
@@ -54,6 +56,7 @@ export function createSpawner(): Exec {
     const gone = (why: string): void => {
       if (shell !== child) return;
       shell = undefined;
+      unwanted.clear();
       for (const job of jobs.values()) job.failed(why);
     };
     child.on('error', (error) => gone(error.message));
@@ -67,9 +70,11 @@ export function createSpawner(): Exec {
   };
 
   return async (command, args, options = {}) => {
-    const { timeoutMs = 30_000, input = '', ok = [0], env, encoding = 'utf8' } = options;
+    const { timeoutMs = 30_000, input = '', ok = [0], env = {}, encoding = 'utf8' } = options;
     const line = [command, ...args].join(' ');
-    if (env !== undefined || line.includes('\n')) return await run(command, args, options);
+    const settings = Object.entries(env).map(([name, value]) => `export ${name}=${shellQuote(value)}; `);
+    const words = `${settings.join('')}exec ${[command, ...args].map(shellQuote).join(' ')}`;
+    if (words.includes('\n')) return await run(command, args, options);
     const id = ++last;
     const file = (what: 'in' | 'out' | 'err'): string => path.join(dir, `${id}.${what}`);
     writeFileSync(file('in'), input, { encoding, mode: 0o600 });
@@ -84,7 +89,9 @@ export function createSpawner(): Exec {
           reject(new ExecError(`${line}: ${why}`, line));
         };
         const timer = setTimeout(() => {
-          kill(jobs.get(id)?.pid);
+          const pid = jobs.get(id)?.pid;
+          if (pid === undefined) unwanted.add(id);
+          else kill(pid);
           // A process in uninterruptible sleep can't be killed; the caller must not hang with it.
           failed(`no answer within ${timeoutMs} ms`);
         }, timeoutMs);
@@ -93,7 +100,7 @@ export function createSpawner(): Exec {
           resolve(status);
         };
         jobs.set(id, { pid: undefined, ended, failed });
-        started().stdin?.write(`${id}\n${[command, ...args].map(shellQuote).join(' ')}\n`);
+        started().stdin?.write(`${id}\n${words}\n`);
       });
       const result = { code, stdout: readFileSync(file('out'), encoding), stderr: readFileSync(file('err'), 'utf8') };
       if (ok.includes(code)) return result;
@@ -104,9 +111,9 @@ export function createSpawner(): Exec {
   };
 }
 
-function kill(pid: number | undefined): void {
+function kill(pid: number): void {
   try {
-    if (pid !== undefined) process.kill(pid, 'SIGKILL');
+    process.kill(pid, 'SIGKILL');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
