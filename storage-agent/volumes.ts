@@ -1,4 +1,4 @@
-import type { Lvm, LvmVolume } from '../lib/host/lvm.ts';
+import type { Lvm, LvmVolume, TagChange } from '../lib/host/lvm.ts';
 
 /** A short memory for `lvs`, which every replica asks for: one run serves all that look within the same moment. */
 export interface VolumeCache {
@@ -11,7 +11,7 @@ const MAX_AGE_MS = 3_000;
 
 /**
  * Wraps the port to LVM so that each of our changes empties the memory: what follows a change never plans on what was
- * before it.
+ * before it. Tags that LVM has accepted are remembered instead: it would only say them again, and hosts wait meanwhile.
  */
 export function cacheVolumes(lvm: Lvm, now: () => number): { readonly lvm: Lvm; readonly volumes: VolumeCache } {
   let held: { readonly atMs: number; readonly volumes: Promise<readonly LvmVolume[]> } | undefined;
@@ -34,6 +34,15 @@ export function cacheVolumes(lvm: Lvm, now: () => number): { readonly lvm: Lvm; 
         held = undefined;
       }
     };
+  const changeTags: Lvm['changeTags'] = async (group, volume, change) => {
+    const before = held;
+    const known = await before?.volumes.catch(() => undefined);
+    held = undefined;
+    await lvm.changeTags(group, volume, change);
+    // Another report may have begun meanwhile, and tell of what was before or after.
+    const isOurs = held === undefined && before !== undefined && known !== undefined;
+    held = isOurs ? { ...before, volumes: Promise.resolve(retagged(known, group, volume, change)) } : undefined;
+  };
   return {
     volumes: {
       fresh,
@@ -50,9 +59,22 @@ export function cacheVolumes(lvm: Lvm, now: () => number): { readonly lvm: Lvm; 
       activate: changing((...args) => lvm.activate(...args)),
       extend: changing((...args) => lvm.extend(...args)),
       addTag: changing((...args) => lvm.addTag(...args)),
-      changeTags: changing((...args) => lvm.changeTags(...args)),
+      changeTags,
       rename: changing((...args) => lvm.rename(...args)),
       remove: changing((...args) => lvm.remove(...args)),
     },
   };
+}
+
+function retagged(
+  volumes: readonly LvmVolume[],
+  group: string,
+  name: string,
+  { add, remove }: TagChange,
+): readonly LvmVolume[] {
+  return volumes.map((each) => {
+    if (each.group !== group || each.name !== name) return each;
+    const kept = each.tags.filter((tag) => !remove.includes(tag) && !add.includes(tag));
+    return { ...each, tags: [...kept, ...add] };
+  });
 }

@@ -58,6 +58,8 @@ export async function executeAction(ports: Ports, replica: ReplicaFacts, action:
       return;
     case 'export':
       log.info('exporting', { ...fields, host: action.spec.hostNqn, device: action.spec.devicePath });
+      // Before a host can come in: who has it, and under which epoch.
+      if (action.label) await lvm.changeTags(action.label.group, action.label.name, action.label.change);
       await nvmet.create(action.spec);
       await listen(ports, action.spec.nqn, action.spec.listeners);
       return;

@@ -62,7 +62,13 @@ export type Action =
       readonly fromBytes: number;
       readonly toBytes: number;
     }
-  | { readonly kind: 'export'; readonly spec: ExportSpec; readonly epoch: number }
+  | {
+      readonly kind: 'export';
+      readonly spec: ExportSpec;
+      readonly epoch: number;
+      /** What the tags of its logical volume are to say before; undefined when they say so already. */
+      readonly label: { readonly group: string; readonly name: string; readonly change: TagChange } | undefined;
+    }
   /** Only what an interrupted or older export lacks. */
   | { readonly kind: 'listen'; readonly nqn: string; readonly listeners: readonly Listener[] }
   | {
@@ -289,7 +295,9 @@ function planLabels(world: ReplicaWorld): Plan | undefined {
   const objection = planLeg(world);
   if (objection !== undefined) return objection;
   const epoch = epochChange(replica, volume);
-  return epoch && act({ kind: 'label-volume', ...place, change: epoch }, 'Pending', `labelling epoch ${replica.epoch}`);
+  // What is not exported yet is labelled by the very step that exports it: a client waits for both.
+  if (epoch === undefined || world.subsystem === undefined) return undefined;
+  return act({ kind: 'label-volume', ...place, change: epoch }, 'Pending', `labelling epoch ${replica.epoch}`);
 }
 
 /** Why a replica that is about to be exported must not be, by the header of its leg. */
@@ -338,10 +346,12 @@ function ready(world: ReplicaWorld): Plan {
 
 /** Given a host, Then one subsystem with this volume, open to that host only; given none, Then none. */
 function planExport(world: ReplicaWorld): Plan {
-  const { replica, subsystem, nqn, devicePath, listeners } = world;
+  const { replica, subsystem, nqn, devicePath, listeners, pool, volume } = world;
   if (replica.hostNqn === '') return ready(world);
   if (subsystem === undefined) {
-    if (devicePath === undefined) return wait('the logical volume has no device');
+    if (devicePath === undefined || volume === undefined || pool.state === 'unavailable') {
+      return wait('the logical volume has no device');
+    }
     const spec: ExportSpec = {
       nqn,
       serial: replicaSerial(replica.uid),
@@ -351,7 +361,9 @@ function planExport(world: ReplicaWorld): Plan {
       hostNqn: replica.hostNqn,
       listeners,
     };
-    return act({ kind: 'export', spec, epoch: replica.epoch }, 'Pending', `exporting to ${replica.hostNqn}`);
+    const change = epochChange(replica, volume);
+    const label = change && { group: pool.group, name: volume.name, change };
+    return act({ kind: 'export', spec, epoch: replica.epoch, label }, 'Pending', `exporting to ${replica.hostNqn}`);
   }
   const missing = listeners.filter(
     (wanted) => !subsystem.listeners.some((each) => each.ip === wanted.ip && each.port === wanted.port),
