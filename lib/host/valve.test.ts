@@ -36,6 +36,16 @@ describe('a valve', () => {
     });
   });
 
+  test.each([
+    ['closed', '3 queue_if_no_path queue_mode bio'],
+    ['open', '2 queue_mode bio'],
+  ] as const)('is made %s by one command, in place of what was there', async (state, features) => {
+    const { valves, asked } = world('0');
+    await expect(valves.make(NAME, 2 ** 20, '259:1', state)).resolves.toEqual({ device: 'dm-3', devNo: '253:3' });
+    const table = `0 2048 multipath ${features} 0 1 1 round-robin 0 1 1 259:1 1`;
+    expect(asked).toEqual([`remove ${NAME}`, `create ${NAME} --table ${table}`]);
+  });
+
   test('is opened, and its path cut', async () => {
     const { valves, asked } = world('0');
     await valves.open(NAME, '259:1');

@@ -18,6 +18,9 @@ export interface Valve {
   readonly sizeBytes: number;
 }
 
+/** `closed`: I/O without a path waits. `open`: it fails. */
+export type ValveState = 'closed' | 'open';
+
 export interface ValveStatus {
   /** `major:minor` of the path. */
   readonly path: string;
@@ -30,8 +33,8 @@ export interface Valves {
   list(prefix: string): ReadonlyMap<string, Valve>;
   /** The state of a valve's path, or `undefined` when the valve is gone. */
   status(name: string): Promise<ValveStatus | undefined>;
-  /** Makes a closed valve over a namespace, in place of one of the same name that nobody holds. */
-  make(name: string, sizeBytes: number, devNo: string): Promise<Pick<Valve, 'device' | 'devNo'>>;
+  /** Makes a valve over a namespace, in place of one of the same name that nobody holds. */
+  make(name: string, sizeBytes: number, devNo: string, state: ValveState): Promise<Pick<Valve, 'device' | 'devNo'>>;
   /** Puts another namespace below a valve; what waits in the valve goes to it. The valve is closed afterwards. */
   swap(name: string, sizeBytes: number, devNo: string): Promise<void>;
   /**
@@ -63,13 +66,12 @@ export function createValves(sysfs: Sysfs, exec: Exec): Valves {
       const { stdout, code } = await exec('dmsetup', ['status', name], { ok: [0, 1] });
       return code === 0 ? parseValveStatus(stdout) : undefined;
     },
-    async make(name, sizeBytes, devNo) {
+    async make(name, sizeBytes, devNo, state) {
       if (listValves(sysfs, name).has(name)) await remove(name);
-      await exec('dmsetup', ['create', name, '--table', valveTable(sizeBytes, devNo)]);
-      const columns = ['-c', '--noheadings', '--separator', ' ', '-o', 'major,minor,blkdevname'];
-      const { stdout } = await exec('dmsetup', ['info', ...columns, name]);
-      const [major, minor, device = ''] = stdout.trim().split(' ');
-      return { devNo: `${major}:${minor}`, device };
+      await exec('dmsetup', ['create', name, '--table', valveTable(sizeBytes, devNo, state)]);
+      const made = listValves(sysfs, name).get(name);
+      if (made === undefined) throw new Error(`dmsetup made ${name}, and it is not in /sys/block`);
+      return { device: made.device, devNo: made.devNo };
     },
     async swap(name, sizeBytes, devNo) {
       await exec('dmsetup', ['load', name, '--table', valveTable(sizeBytes, devNo)]);
@@ -112,9 +114,10 @@ function listValves(sysfs: Sysfs, prefix: string): ReadonlyMap<string, Valve> {
   return new Map(valves.map((valve) => [valve.name, valve]));
 }
 
-/** The table of a valve over `devNo`: bio based, one path, queueing. */
-export function valveTable(sizeBytes: number, devNo: string): string {
-  return `0 ${sizeBytes / 512} multipath 3 queue_if_no_path queue_mode bio 0 1 1 round-robin 0 1 1 ${devNo} 1`;
+/** The table of a valve over `devNo`: bio based, one path. */
+export function valveTable(sizeBytes: number, devNo: string, state: ValveState = 'closed'): string {
+  const features = state === 'closed' ? '3 queue_if_no_path queue_mode bio' : '2 queue_mode bio';
+  return `0 ${sizeBytes / 512} multipath ${features} 0 1 1 round-robin 0 1 1 ${devNo} 1`;
 }
 
 /** Parses `dmsetup status` of a multipath target with one path. */

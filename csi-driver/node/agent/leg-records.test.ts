@@ -19,6 +19,7 @@ import { changeRecord } from './record.ts';
 const STAMP: RecordStamp = { lineage: 1, epoch: 3, generation: 5, inSync: ['v-a', 'v-b'] };
 
 let disks: Map<string, Buffer>;
+let reads: string[];
 let writes: string[];
 let broken: Set<string>;
 let memory: VolumeMemory;
@@ -52,8 +53,10 @@ function context(cached: RecordStamp = STAMP, legs: readonly LegFacts[] = []): E
     log: silentLog,
     ports: {
       clock: { monotonicMs: () => 0 },
-      readDevice: (device: string, offsetBytes: number, lengthBytes: number) =>
-        Promise.resolve(disks.get(device)?.toString('latin1', offsetBytes, offsetBytes + lengthBytes) ?? ''),
+      readDevice: (device: string, offsetBytes: number, lengthBytes: number) => {
+        reads.push(`${device} at ${offsetBytes}`);
+        return Promise.resolve(disks.get(device)?.toString('latin1', offsetBytes, offsetBytes + lengthBytes) ?? '');
+      },
       writeDevice: (device: string, offsetBytes: number, bytes: Buffer, timeoutMs: number) => {
         writes.push(`${device} at ${offsetBytes}, ${timeoutMs} ms`);
         if (broken.has(device)) return Promise.reject(new Error(`${device} does not answer`));
@@ -73,6 +76,7 @@ function header(device: string): LegHeader | undefined {
 
 beforeEach(() => {
   disks = new Map(['a', 'b', 'c'].map((name) => [name, Buffer.alloc(LEG_SLOTS_BYTES + 4096)]));
+  reads = [];
   writes = [];
   broken = new Set();
   memory = new VolumeMemory();
@@ -141,7 +145,7 @@ describe('writing the record to the legs', () => {
 describe('before an array starts', () => {
   test('legs that know the same or less are fine', async () => {
     await writeLegRecords(context(), { ...STAMP, generation: 4, inSync: ['v-a'] }, reach(leg('a')));
-    await expect(checkLegRecords(context(), reach(leg('a'), leg('b')))).resolves.toBeUndefined();
+    await expect(checkLegRecords(context(), reach(leg('a'), leg('b')))).resolves.toBeInstanceOf(Map);
   });
 
   test.each<[string, RecordStamp]>([
@@ -164,7 +168,7 @@ describe('before an array starts', () => {
   test('a cache that is behind does not', async () => {
     await writeLegRecords(context(), { ...STAMP, generation: 6 }, reach(leg('a')));
     fresh = volumeWith({ ...STAMP, generation: 6 });
-    await expect(checkLegRecords(context(), reach(leg('a')))).resolves.toBeUndefined();
+    await expect(checkLegRecords(context(), reach(leg('a')))).resolves.toBeInstanceOf(Map);
   });
 
   // Found by the simulation: a leg that had just joined, and lost its power with all others, did not have the bits of chunks that
@@ -172,8 +176,9 @@ describe('before an array starts', () => {
   test('each gets the bits that any of them has set, by which also all are proved to be writable', async () => {
     disks.get('a')?.set([0b0001, 0, 0x80], LEG_SLOTS_BYTES);
     disks.get('b')?.set([0b0100, 0, 0], LEG_SLOTS_BYTES);
-    await checkLegRecords(context(), reach(leg('a'), leg('b')));
-    await shareBitmap(context(), reach(leg('a'), leg('b')), 1 << 26);
+    const found = await checkLegRecords(context(), reach(leg('a'), leg('b')));
+    await shareBitmap(context(), reach(leg('a'), leg('b')), 1 << 26, found);
+    expect(reads).toEqual(['a at 0', 'b at 0']);
     expect(writes).toEqual(['a at 8192, 3000 ms', 'b at 8192, 3000 ms']);
     for (const name of ['a', 'b']) {
       expect([...(disks.get(name)?.subarray(LEG_SLOTS_BYTES, LEG_SLOTS_BYTES + 4) ?? [])]).toEqual([
@@ -182,10 +187,19 @@ describe('before an array starts', () => {
     }
   });
 
+  test('a bitmap that is larger than the volume would have it is read whole', async () => {
+    await writeLegRecords(context(), STAMP, reach(leg('a')), [1 << 26, 2 ** 42]);
+    disks.set('a', Buffer.concat([disks.get('a') ?? Buffer.alloc(0), Buffer.alloc(4096, 0xff)]));
+    const found = await checkLegRecords(context(), reach(leg('a')));
+    reads = [];
+    await shareBitmap(context(), reach(leg('a')), 1 << 26, found);
+    expect(reads).toEqual(['a at 8192']);
+  });
+
   // Found by thinking about it: an in-sync leg that answered with errors kept the array from starting from the others, for ever.
   test('a leg that answers with an error is left alone for a while', async () => {
     broken.add('b');
-    await expect(shareBitmap(context(), reach(leg('a'), leg('b')), 1 << 26)).rejects.toThrow(
+    await expect(shareBitmap(context(), reach(leg('a'), leg('b')), 1 << 26, new Map())).rejects.toThrow(
       'leg v-b: b does not answer',
     );
     expect(memory.leg('a').joinNotBeforeMs).toBe(0);

@@ -16,6 +16,8 @@ import type { LegFacts } from './facts.ts';
 import { bitmapFor, bitmapReadBytes, sizesOf } from './layout.ts';
 import { isReleased } from './plan.ts';
 
+const BITMAP_AT = LEG_BITMAP_SECTOR * 512;
+
 /** A leg, and the device over which it is reached. */
 export interface ReachableLeg {
   readonly leg: LegFacts;
@@ -146,24 +148,28 @@ async function orHoldOff<T>(leg: LegFacts, context: ExecuteContext, work: () => 
  * before the power went lacks what was set earlier, as md writes a new member's pages only when its daemon comes by (md.c,
  * md_start_sync). Writing also proves that it can be written: an error of the medium there would let writes through before the
  * loss of the leg is recorded (ADR 7). Nobody else writes it: there is no array yet.
+ * @param found by NQN, the bitmaps that have been read already
  */
 export async function shareBitmap(
   context: ExecuteContext,
   legs: readonly ReachableLeg[],
   sizeBytes: number,
+  found: ReadonlyMap<string, string>,
 ): Promise<void> {
   const { ports, memory } = context;
-  const atBytes = LEG_BITMAP_SECTOR * 512;
   const timeoutMs = ioTimeoutMs(context);
   const forAll = <T>(work: (leg: LegFacts, device: string) => Promise<T>): Promise<T[]> =>
     Promise.all(legs.map(({ leg, device }) => orHoldOff(leg, context, () => work(leg, device))));
   const bitmaps = await forAll(async (leg, device) => {
     const sizes = sizesOf(memory.leg(leg.nqn).header, sizeBytes);
-    const found = await ports.readDevice(device, atBytes, bitmapReadBytes(sizeBytes, sizes), timeoutMs);
-    return bitmapFor(sizeBytes, sizes, Buffer.from(found, 'latin1'));
+    const lengthBytes = bitmapReadBytes(sizeBytes, sizes);
+    const known = found.get(leg.nqn) ?? '';
+    const bitmap =
+      known.length < lengthBytes ? await ports.readDevice(device, BITMAP_AT, lengthBytes, timeoutMs) : known;
+    return bitmapFor(sizeBytes, sizes, Buffer.from(bitmap, 'latin1'));
   });
   const all = unionOf(bitmaps, bitmapBytes(sizeBytes));
-  await forAll((_, device) => ports.writeDevice(device, atBytes, all, timeoutMs));
+  await forAll((_, device) => ports.writeDevice(device, BITMAP_AT, all, timeoutMs));
 }
 
 /** The sizes for which the legs' bitmaps may be laid out, by their headers as they were read last. */
@@ -181,13 +187,22 @@ function unionOf(bitmaps: readonly Buffer[], lengthBytes: number): Buffer {
 /**
  * Before an array is started: each leg answers, and no leg knows a later record than the API server. The storage agents have compared before
  * they exported the legs; this also finds what has happened since.
+ * @returns by NQN, the bitmap that a volume of this size has behind the header
  * @throws HoldfastError HF500 when one does, HF316 when a header can't be read
  */
-export async function checkLegRecords(context: ExecuteContext, legs: readonly ReachableLeg[]): Promise<void> {
-  const { memory, volumes, volume, connection } = context;
+export async function checkLegRecords(
+  context: ExecuteContext,
+  legs: readonly ReachableLeg[],
+): Promise<ReadonlyMap<string, string>> {
+  const { memory, volumes, volume, connection, ports } = context;
+  const bitmaps = new Map<string, string>();
+  // In one go with the bitmap: each read is a process of its own, and the volume's users wait for it.
+  const lengthBytes = BITMAP_AT + bitmapBytes(connection.spec.sizeBytes);
   const headers = await Promise.all(
     legs.map(async ({ leg, device }) => {
-      const decoded = await orHoldOff(leg, context, () => readLegHeader(context, device));
+      const bytes = await orHoldOff(leg, context, () => ports.readDevice(device, 0, lengthBytes, ioTimeoutMs(context)));
+      const decoded = decodeLegHeader(Buffer.from(bytes.slice(0, LEG_SLOTS_BYTES), 'latin1'));
+      bitmaps.set(leg.nqn, bytes.slice(BITMAP_AT));
       memory.leg(leg.nqn).header = decoded;
       if (decoded.state === 'damaged') {
         throw new HoldfastError('HF316', `the header of leg ${leg.replica} can't be read: ${decoded.why}`);
@@ -197,11 +212,11 @@ export async function checkLegRecords(context: ExecuteContext, legs: readonly Re
   );
   const disagreeing = (api: RecordStamp): (typeof headers)[number] | undefined =>
     headers.find(({ header }) => header !== undefined && ['ahead', 'diverged'].includes(standingOf(header, api)));
-  if (disagreeing(stampOf(volume.status ?? {})) === undefined) return;
+  if (disagreeing(stampOf(volume.status ?? {})) === undefined) return bitmaps;
   // What was cached may be older than what we have recorded ourselves before a restart.
   const fresh = stampOf((await volumes.get(volume.metadata.name))?.status ?? {});
   const found = disagreeing(fresh);
-  if (found?.header === undefined) return;
+  if (found?.header === undefined) return bitmaps;
   // Its storage agent compares when it exports, and tells what it finds, by which `holdfast recover` goes: it is to do so anew.
   const wanted = connection.spec.legs.find(({ replica }) => replica === found.replica);
   if (wanted) memory.askDrain(wanted);

@@ -1,6 +1,6 @@
 import { hostId, hostNqn, valveName } from '../../../lib/api/names.ts';
 import { sleep } from '../../../lib/clock.ts';
-import type { Valve } from '../../../lib/host/valve.ts';
+import type { Valve, ValveState } from '../../../lib/host/valve.ts';
 import type { ExecuteContext } from './context.ts';
 import type { Action, LegFacts } from './facts.ts';
 import type { Background } from './memory.ts';
@@ -145,10 +145,14 @@ export async function swapLeg(leg: LegFacts, { ports, memory }: ExecuteContext):
 export async function freshValve(
   leg: LegFacts,
   { ports, memory }: ExecuteContext,
+  state: ValveState = 'closed',
 ): Promise<Pick<Valve, 'device' | 'devNo' | 'sizeBytes'>> {
   const { namespace } = leg;
   memory.leg(leg.nqn).letGo = false;
   if (!namespace) throw new Error(`leg ${leg.replica} has no namespace`);
   const { sizeBytes, devNo } = namespace;
-  return { ...(await ports.valves.make(valveName(leg.nqn), sizeBytes, devNo)), sizeBytes };
+  const made = await ports.valves.make(valveName(leg.nqn), sizeBytes, devNo, state);
+  // device-mapper need not be asked: a new valve has not given its path up, and one that does so later holds I/O back.
+  memory.leg(leg.nqn).suspectPath = false;
+  return { ...made, sizeBytes };
 }

@@ -161,6 +161,8 @@ export class VolumeLoop {
       if (error instanceof EpochLostError) break;
     }
     memory.failures = failures;
+    // What was to be told before a start is no longer so: the next look tells, at once.
+    if (failures.length === 0 && planned.actions.some(({ kind }) => kind === 'Assemble')) return 0;
     this.tellOfSlowLegs(facts);
     if (!this.finished) this.publish(connectionStatus(this.connection, facts, planned, memory, deps.ports));
     // What is still to be reported keeps a volume under full looks, as only those report.

@@ -26,19 +26,17 @@ export async function assemble(action: Extract<Action, { kind: 'Assemble' }>, co
   const legs = action.nqns.map((nqn) => factsOf(nqn, context));
   if (facts.array) await md.stopArray(name);
   const members = await together(legs, async (leg, slot) => {
-    const valve = await freshValve(leg, context);
-    // Until somebody can write, an error is better than to wait in the kernel for a leg that goes away meanwhile.
-    await ports.valves.open(valveName(leg.nqn), undefined);
-    return { ...valve, slot };
+    // Open: until somebody can write, an error is better than to wait in the kernel for a leg that goes away meanwhile.
+    return { ...(await freshValve(leg, context, 'open')), slot };
   });
   const sources = legs.map((leg, slot) => ({ leg, device: members[slot]?.device ?? '' }));
-  await checkLegRecords(context, sources);
+  const bitmaps = await checkLegRecords(context, sources);
   const sizeBytes = startBytes(legSizes(context, sources, connection.spec.sizeBytes), connection.spec.sizeBytes);
   for (const [slot, leg] of legs.entries()) {
     const lackBytes = LEG_HEADER_BYTES + sizeBytes - (members[slot]?.sizeBytes ?? 0);
     if (lackBytes > 0) throw new Error(`leg ${leg.replica} is too small for ${sizeBytes} bytes by ${lackBytes}`);
   }
-  await shareBitmap(context, sources, sizeBytes);
+  await shareBitmap(context, sources, sizeBytes, bitmaps);
   await md.assembleReadOnly({
     name,
     raidDisks: connection.spec.raidDisks,

@@ -131,7 +131,7 @@ export function namespaceOf(leg: number): Device {
 /** What md takes for the leg: a fresh valve, or the namespace itself. */
 export async function freshMember(leg: number, rig: Rig): Promise<Device> {
   if (!rig.valves) return namespaceOf(leg);
-  return await valves.make(valveOf(leg), legBytes(rig), namespaceOf(leg).devNo);
+  return await valves.make(valveOf(leg), legBytes(rig), namespaceOf(leg).devNo, 'closed');
 }
 
 export function memberOf(leg: number, rig: Rig): Device {

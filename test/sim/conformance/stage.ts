@@ -94,7 +94,7 @@ export async function assemble(
 }
 
 export async function freshValve(stage: Stage, leg: number): Promise<{ device: string; devNo: string }> {
-  return await stage.valves.make(valveOf(leg), LEG_BYTES, namespaceOf(stage, leg).devNo);
+  return await stage.valves.make(valveOf(leg), LEG_BYTES, namespaceOf(stage, leg).devNo, 'closed');
 }
 
 export function namespaceOf(stage: Stage, leg: number): { name: string; devNo: string } {

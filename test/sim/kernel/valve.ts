@@ -10,6 +10,12 @@ interface Held {
   readonly answer: Answer;
 }
 
+interface Table {
+  readonly path: NamespaceHead;
+  readonly sizeBytes: number;
+  readonly queues: boolean;
+}
+
 /** A dm-multipath device with one path, bio based (drivers/md/dm-mpath.c, dm.c). */
 export class ValveDevice implements BlockDevice {
   readonly name: string;
@@ -19,23 +25,24 @@ export class ValveDevice implements BlockDevice {
   sizeBytes: number;
   path: NamespaceHead;
   pathFailed = false;
-  queues = true;
+  queues: boolean;
   suspended = false;
   /** md holds it. */
   claimed = false;
   /** The table that `resume` brings in. */
-  next: { readonly path: NamespaceHead; readonly sizeBytes: number } | undefined;
+  next: Table | undefined;
   private held: Held[] = [];
   private below = 0;
   private onIdle: (() => void)[] = [];
   private readonly nowMs: () => number;
 
-  constructor(name: string, minor: number, table: { path: NamespaceHead; sizeBytes: number }, nowMs: () => number) {
+  constructor(name: string, minor: number, table: Table, nowMs: () => number) {
     this.name = name;
     this.device = `dm-${minor}`;
     this.devNo = `253:${minor}`;
     this.path = table.path;
     this.sizeBytes = table.sizeBytes;
+    this.queues = table.queues;
     this.nowMs = nowMs;
   }
 
@@ -90,10 +97,10 @@ export class ValveDevice implements BlockDevice {
     if (this.next) {
       this.path = this.next.path;
       this.sizeBytes = this.next.sizeBytes;
-      this.next = undefined;
-      // A new table begins as its text says: closed, with a path that works.
+      // A new table begins as its text says, with a path that works.
       this.pathFailed = false;
-      this.queues = true;
+      this.queues = this.next.queues;
+      this.next = undefined;
     }
     this.suspended = false;
     this.kick();
@@ -134,7 +141,7 @@ export class Mapper {
     { ok = [0] }: ExecOptions = {},
   ): Promise<ExecResult> {
     const line = [command, ...args].join(' ');
-    const looks = args[0] === 'info' || args[0] === 'status';
+    const looks = args[0] === 'status';
     const run = async (): Promise<ExecResult> => {
       const answer = command === 'dmsetup' ? await this.dmsetup(args) : 'not found';
       const result =
@@ -150,7 +157,7 @@ export class Mapper {
   /** @returns the output, or what it complains of. */
   private async dmsetup([verb = '', ...args]: readonly string[]): Promise<{ out: string } | string> {
     const nothing = { out: '' };
-    const name = verb === 'info' ? (args.at(-1) ?? '') : (args.find((arg) => !arg.startsWith('-')) ?? '');
+    const name = args.find((arg) => !arg.startsWith('-')) ?? '';
     const valve = this.valves.get(name);
     if (verb === 'create') {
       if (valve) return `Device or resource busy`;
@@ -167,8 +174,6 @@ export class Mapper {
         if (valve.claimed) return 'Device or resource busy';
         this.valves.delete(name);
         return nothing;
-      case 'info':
-        return { out: `${valve.devNo.replace(':', ' ')} ${valve.device}` };
       case 'status':
         return { out: valve.status() };
       case 'load': {
@@ -193,13 +198,13 @@ export class Mapper {
     }
   }
 
-  private parse(table: string): { path: NamespaceHead; sizeBytes: number } | string {
+  private parse(table: string): Table | string {
     const words = table.split(' ');
     const path = this.nvme.byDevNo(words.at(-2) ?? '');
     if (!path || words[2] !== 'multipath') return `device-mapper: error: No such device: ${table}`;
     const sizeBytes = Number(words[1]) * 512;
     if (sizeBytes > path.sizeBytes) return 'device-mapper: device too small for target';
-    return { path, sizeBytes };
+    return { path, sizeBytes, queues: words.includes('queue_if_no_path') };
   }
 
   private message(valve: ValveDevice, text: string): string | undefined {
