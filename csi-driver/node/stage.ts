@@ -85,8 +85,10 @@ async function prepareFilesystem(
   device: AttachedDevice,
   wanted: FsType | undefined,
 ): Promise<FsType> {
-  const begun = await deps.formatRecord.isUnfinished(id);
-  const content = await hostStep(id, 'read', () => deps.filesystems.probe(device.path));
+  const [begun, content] = await Promise.all([
+    deps.formatRecord.isUnfinished(id),
+    hostStep(id, 'read', () => deps.filesystems.probe(device.path)),
+  ]);
   switch (content.kind) {
     case 'blank':
       return await format(deps, id, device, wanted ?? DEFAULT_FS_TYPE);

@@ -49,6 +49,16 @@ test('blank is what blkid does not know and whose first and last MiB are zeros',
   ]);
 });
 
+test('of what blkid knows nothing more is asked: a fail-over waits for each command', async () => {
+  const calls: string[] = [];
+  const exec: Exec = async (command) => {
+    calls.push(command);
+    return { code: 0, stdout: ext4, stderr: '' };
+  };
+  await expect(createFilesystems(exec).probe('/dev/vdb')).resolves.toMatchObject({ kind: 'filesystem' });
+  expect(calls).toEqual(['blkid']);
+});
+
 test.each([
   [0, 'first'],
   [63 * MIB, 'last'],

@@ -93,11 +93,11 @@ export function createFilesystems(exec: Exec): Filesystems {
     sizeBytes: sizeOf,
 
     async probe(device) {
-      const sizeBytes = await sizeOf(device);
       const args = ['-p', '-o', 'export', device];
       const { code, stdout } = await exec('blkid', args, { ok: [0, 2, 8], timeoutMs: PROBE_TIMEOUT_MS });
       const known = parseBlkid(code, stdout);
       if (known !== undefined) return known;
+      const sizeBytes = await sizeOf(device);
       const edge = Math.min(MIB, sizeBytes);
       for (const offset of new Set([0, sizeBytes - edge])) {
         if (!(await isZero(device, offset, edge))) {
