@@ -1,4 +1,5 @@
 // Stall figures: how long a writer waits when one thing fails, over many repetitions. Runs inside a lab's own namespaces.
+import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { table } from '../demo/teller.ts';
 import { LabError } from '../lab/errors.ts';
@@ -11,7 +12,7 @@ import { ensureAgent, inject, type Scene } from './inject.ts';
 import { seconds, spread, writeJson, type Spread } from './report.ts';
 import { longestPauseMs, messageOf } from './round.ts';
 import { labelOf, type Fault } from './schedule.ts';
-import { prepareStage, type Stage } from './stage.ts';
+import { prepareStage, saveEvidence, type Stage } from './stage.ts';
 import { createWorkload, newLogs, volumes, type ChaosVolume, type Workload } from './workload.ts';
 
 /** The product's default. */
@@ -27,9 +28,10 @@ is over, the time from asking for the volume elsewhere until it is mounted there
 
 options:
   --repetitions N    of each (default 20)
-  --only WORDS       only what has a name that holds this, for example "kill"
+  --only WORDS       only what has a name that holds this, for example "kill"; several with commas
   --minutes N        begin no further repetition after so long (default: no limit)
   --report DIR       where stall-report.json goes (default build)
+  --logs             after each repetition, what every program has logged goes there too
   --app DIR          the bundled programs (default dist)
   --help             this text
 `;
@@ -49,6 +51,8 @@ interface Bench {
   readonly workload: Workload;
   /** In ms, by what they are about. */
   readonly figures: Map<string, number[]>;
+  /** What was done when, on the host's clock. */
+  readonly notes: string[];
 }
 
 /** What of the lab serves the volume: as many storage nodes as replicas, and a second client where it moves. */
@@ -84,6 +88,7 @@ async function main(): Promise<number> {
       only: { type: 'string', default: '' },
       minutes: { type: 'string' },
       report: { type: 'string', default: 'build' },
+      logs: { type: 'boolean', default: false },
       app: { type: 'string', default: 'dist' },
       help: { type: 'boolean', default: false },
     },
@@ -96,7 +101,7 @@ async function main(): Promise<number> {
   if (!Number.isSafeInteger(repetitions) || repetitions < 1)
     throw new LabError(`--repetitions is "${values.repetitions}": it must be a whole number from 1`);
   const limitMs = values.minutes === undefined ? Infinity : Number(values.minutes) * 60_000;
-  const cases = CASES.filter(({ name }) => name.includes(values.only));
+  const cases = CASES.filter(({ name }) => values.only.split(',').some((words) => name.includes(words)));
   if (cases.length === 0)
     throw new LabError(`--only is "${values.only}": none of ${CASES.map(({ name }) => name).join(', ')}`);
   const groups = [volumes.raw, volumes.file].map((volume) => ({
@@ -109,7 +114,12 @@ async function main(): Promise<number> {
   for (const { volume, cases } of groups.filter((group) => group.cases.length > 0)) {
     const bench = await openBench(values.app, volume, figures);
     try {
-      wrong += await measureAll(bench, cases, { repetitions, untilMs: startedMs + limitMs, reportDir: values.report });
+      wrong += await measureAll(bench, cases, {
+        repetitions,
+        untilMs: startedMs + limitMs,
+        reportDir: values.report,
+        logs: values.logs,
+      });
     } finally {
       await bench.stage.stop();
     }
@@ -133,7 +143,9 @@ async function openBench(appDir: string, volume: ChaosVolume, figures: Bench['fi
   const stage = await prepareStage(appDir, [volume], TIMEOUTS, terminalProgress(process.stderr), machines);
   const [home] = stage.lab.clients;
   if (!home) throw new LabError('the lab has no client');
-  const workload = createWorkload(stage.system, volume, home, undefined, stage.lab.clients, WRITER_PAUSE_MS);
+  const notes: string[] = [];
+  const note = (text: string): void => void notes.push(`${new Date().toISOString()} ${text}`);
+  const workload = createWorkload(stage.system, volume, home, note, stage.lab.clients, WRITER_PAUSE_MS);
   try {
     await newLogs(stage.lab);
     await workload.begin();
@@ -142,7 +154,7 @@ async function openBench(appDir: string, volume: ChaosVolume, figures: Bench['fi
     await stage.stop();
     throw error;
   }
-  return { stage, workload, figures };
+  return { stage, workload, figures, notes };
 }
 
 interface FigureOptions {
@@ -150,11 +162,12 @@ interface FigureOptions {
   /** On the clock of performance.now(). */
   readonly untilMs: number;
   readonly reportDir: string;
+  readonly logs: boolean;
 }
 
 /** @returns how much was wrong with the data in the end */
 async function measureAll(bench: Bench, cases: readonly Case[], options: FigureOptions): Promise<number> {
-  const { repetitions, untilMs, reportDir } = options;
+  const { repetitions, untilMs, reportDir, logs } = options;
   const startedMs = performance.now();
   const total = repetitions * cases.length;
   let done = 0;
@@ -169,12 +182,23 @@ async function measureAll(bench: Bench, cases: readonly Case[], options: FigureO
       const tookMs = Math.round(performance.now() - fromMs);
       say(`${name}: ${figureMs} ms; took ${tookMs} ms; ${done} of ${total}, about ${formatDuration(left)} to go`);
       await report(reportDir, bench.figures);
+      if (logs) await saveLogs(bench, path.join(reportDir, `${name.replaceAll(/\W+/g, '-')}-${repetition}`));
     }
   }
   const { workload } = bench;
   const findings = judge(workload.volume, await workload.history(await workload.rest()));
   for (const { what, text } of findings) say(`WRONG: ${what}: ${text}`);
   return findings.length;
+}
+
+/** The guests' programs log by their machines' clocks, so those are told as well. */
+async function saveLogs({ stage, notes }: Bench, dir: string): Promise<void> {
+  const running = stage.lab.vms.filter((vm) => vm.running());
+  const clocks = await Promise.all(
+    running.map(async (vm) => `the clock of ${vm.name} is ${(await vm.clock()).offsetMs} ms ahead`),
+  );
+  await saveEvidence(stage.system, dir, [...notes, ...clocks]);
+  notes.length = 0;
 }
 
 const say = (text: string): void => void process.stdout.write(`${text}\n`);

@@ -136,8 +136,10 @@ export function createWorkload(
     await patiently(`${name} is attached to ${vm.name}`, note, async () => {
       const request = CSI.publish(name, vm.name, kind);
       const published = await system.csi('controller', 'ControllerPublishVolume', request, 90_000);
+      note(`${name} is published to ${vm.name}`);
       const context = published['publishContext'] ?? {};
       await system.csi(vm, 'NodeStageVolume', CSI.stage(name, context, kind), 90_000);
+      note(`${name} is staged on ${vm.name}`);
       await system.csi(vm, 'NodePublishVolume', CSI.publishOnNode(name, context, kind, path), 90_000);
     });
   };
@@ -209,8 +211,11 @@ export function createWorkload(
     }
     client = next;
     used.add(next);
+    note(`${name} is wanted on ${next.name}`);
     await unpublish(old);
+    note(`${name} is taken off ${old.name}`);
     await stage(next);
+    note(`${name} is mounted on ${next.name}`);
     const mountedMs = performance.now();
     gone.push({ client: old.name, atMs: Date.now() });
     await startWriter();

@@ -3,7 +3,7 @@ import { LabError } from '../errors.ts';
 import { createTap, deleteTap, tapName } from '../network.ts';
 import { measureClock, setClock, type ClockReading } from './clock.ts';
 import { shellQuote } from '../../../lib/host/exec.ts';
-import { execInGuest, GUEST_ENV, type ExecOptions, type ExecResult } from './exec.ts';
+import { execInGuest, GUEST_ENV, type ExecOptions, type ExecResult, type RawExecResult } from './exec.ts';
 import { guestPaths, requireRunning, startGuest, waitForAgent, type GuestFiles, type RunningGuest } from './guest.ts';
 import type { Flavour } from './flavour.ts';
 import { identityScript, type Identity } from './identity.ts';
@@ -35,6 +35,8 @@ export interface Vm extends Identity {
   readonly running: () => boolean;
   /** Runs a shell command as root in the guest, through the guest agent: the network isn't needed. */
   readonly exec: (command: string, options?: ExecOptions) => Promise<ExecResult>;
+  /** The same, with the bytes that it prints as they are. */
+  readonly execRaw: (command: string, options?: ExecOptions) => Promise<RawExecResult>;
   /**
    * Starts a daemon in its own session and returns its process id. Its output is appended to logFile, a path in the guest.
    * The command is run by `exec` of the shell: one program with its arguments.
@@ -162,6 +164,7 @@ export async function createVm(spec: VmSpec, context: VmContext): Promise<Vm> {
     tap,
     running: () => current !== undefined && current.daemon.ended() === undefined,
     exec,
+    execRaw,
     spawn: async (command, options) => {
       const env = Object.entries({ ...GUEST_ENV, ...options.env }).map(([key, value]) => shellQuote(`${key}=${value}`));
       const inner = shellQuote(`exec ${command}`);
