@@ -2,6 +2,7 @@ import type { ReplicatedVolume } from '../../../lib/api/index.ts';
 import { arrayName } from '../../../lib/api/names.ts';
 import { sleep, type Clock } from '../../../lib/clock.ts';
 import { hasErred } from '../../../lib/host/md.ts';
+import { isRecordCurrent } from './bitmap-claims.ts';
 import { factsOf, isMember, record, type ExecuteContext } from './context.ts';
 import type { Action, DroppedLeg, LegFacts } from './facts.ts';
 import { stampWithout, stayingLegs, writeLegRecords } from './leg-records.ts';
@@ -54,15 +55,27 @@ export async function goOn(array: string, { ports: { md } }: ExecuteContext): Pr
   if (!isHeld) await md.activate(array);
 }
 
+/**
+ * Whether the running array's bitmap will know all that the leg lacks: it was in sync until now. Of one that failed before this
+ * process saw it work only the record says so, and that of an API server that was restored from a backup is of another time.
+ */
+async function isCovered({ member, nqn }: LegFacts, context: ExecuteContext): Promise<boolean> {
+  if (member === undefined) return false;
+  if (member.state.has('in_sync') || context.memory.leg(nqn).wasInSync) return true;
+  return member.state.has('faulty') && (await isRecordCurrent(context).catch(() => false));
+}
+
 async function recordLoss(dropped: readonly Dropped[], context: ExecuteContext): Promise<ReplicatedVolume> {
   const { connection, ports } = context;
   const at = new Date(ports.clock.now()).toISOString();
+  const known = new Set<LegFacts>();
+  for (const { leg } of dropped) if (await isCovered(leg, context)) known.add(leg);
   return await record(context, ({ inSync = [] }) => {
     const lost = dropped.filter(({ leg }) => inSync.includes(leg.replica));
     if (lost.length === 0) return undefined;
     const names = lost.map(({ leg }) => leg.replica);
     const entries = lost.map(({ leg, reason }) => {
-      const covered = leg.member ? { bootId: ports.bootId, nqn: leg.nqn } : {};
+      const covered = known.has(leg) ? { bootId: ports.bootId, nqn: leg.nqn } : {};
       return [leg.replica, { epoch: connection.spec.epoch, at, reason, ...covered }] as const;
     });
     return { inSync: inSync.filter((name) => !names.includes(name)), outOfSync: Object.fromEntries(entries) };

@@ -179,6 +179,50 @@ test('a member is removed with the valves of all failed ones open', async () => 
   expect(done).toEqual(['open valve-b', 'open valve-c', 'remove member', 'remove valve']);
 });
 
+describe('what the bitmap knows of a leg that is lost', () => {
+  const header = (generation: number, inSync: readonly string[]) => ({
+    lineage: 1,
+    epoch: 7,
+    generation,
+    inSync,
+    sizes: [],
+    volume: 'v',
+    volumeUid: 'u',
+    replica: 'v-a',
+    replicaUid: 'a',
+  });
+  const lost = async (state: string, knownTo: number): Promise<unknown> => {
+    fresh = { ...fresh, status: { ...fresh.status, recordGeneration: 3, inSync: ['v-a', 'v-b'] } };
+    const context = contextOf({ ...leg(state), recorded: true });
+    const works = { ...leg('in_sync'), nqn: 'a', replica: 'v-a', recorded: true, valve: { device: 'dm-a' } };
+    memory.learn({ replica: 'v-a', uid: 'a', nqn: 'a', address: '', port: 0 }, 0);
+    const known = encodeLegHeader(header(knownTo, ['v-a', 'v-b']), 1).toString('latin1');
+    Object.assign(context.facts, { legs: [...context.facts.legs, works] });
+    Object.assign(context.ports, { bootId: 'boot', readDevice: () => Promise.resolve(known.padEnd(8192, '\0')) });
+    await execute({ kind: 'Drop', legs: [{ nqn: 'b', reason: 'no answer' }], record: true }, context).catch(
+      () => undefined,
+    );
+    return recorded;
+  };
+  const covered = { bootId: 'boot', nqn: 'b' };
+
+  test('is all that it lacks, when it was in sync until then', async () => {
+    expect(await lost('in_sync', 3)).toMatchObject(covered);
+    expect(await lost('faulty', 3)).toMatchObject(covered);
+  });
+
+  // Given an API server that was restored from a backup, when its record calls a leg in sync that md was copying to.
+  test('is not, when md was copying to it', async () => {
+    expect(await lost('spare', 3)).not.toMatchObject({ nqn: 'b' });
+  });
+
+  test('is not, when this process has not seen it work, and the others know a later record', async () => {
+    expect(await lost('faulty', 4)).not.toMatchObject({ nqn: 'b' });
+    memory.leg('b').wasInSync = true;
+    expect(await lost('faulty', 4)).toMatchObject(covered);
+  });
+});
+
 describe('a leg that is lost while it is brought up to date', () => {
   const drop = (...state: string[]): Promise<void> =>
     execute({ kind: 'Drop', legs: [{ nqn: 'b', reason: 'no answer' }], record: false }, contextOf(leg(...state)));

@@ -137,6 +137,7 @@ async function join(action: Extract<Action, { kind: 'Join' }>, context: ExecuteC
   const leg = factsOf(action.nqn, context);
   const sizeBytes = arrayBytes(context);
   memory.leg(action.nqn).drainAsked = false;
+  memory.leg(action.nqn).wasInSync = false;
   const kind = action.sync === 'Bitmap' && (await isRecordCurrent(context)) ? 'Bitmap' : 'Full';
   await recordMixed(leg, context);
   // A join that was cut off has its valve in the array already.

@@ -1,4 +1,4 @@
-import { hasErred, type MdArray } from '../../../lib/host/md.ts';
+import { hasErred, type MdArray, type MdMember } from '../../../lib/host/md.ts';
 import { LEG_HEADER_BYTES } from '../../../lib/api/names.ts';
 import type { Action, ConnectionFacts, LegFacts } from './facts.ts';
 
@@ -18,6 +18,9 @@ export function isProvenInSync(leg: LegFacts, array: MdArray): boolean {
     !leg.pathFailed
   );
 }
+
+/** md counts it as in sync, in a place of its own. */
+export const isWhole = ({ state, slot }: MdMember): boolean => state.has('in_sync') && slot !== undefined;
 
 /** Given an idle array with a free slot, when a leg has returned or is new, then it joins and is brought up to date. */
 export function join(facts: ConnectionFacts, array: MdArray): Action[] {
@@ -76,8 +79,9 @@ const isHalfIn = ({ recorded, member }: LegFacts): boolean =>
  */
 function resumeJoin(facts: ConnectionFacts, array: MdArray): Action[] {
   const { legs } = facts;
-  const isWhole = (device: string): boolean => legs.some((leg) => leg.recorded && leg.member?.device === device);
-  if (array.members.every(({ device }) => isWhole(device))) return [{ kind: 'Unfreeze' }];
+  const isOfRecord = ({ device }: MdMember): boolean =>
+    legs.some((leg) => leg.recorded && leg.member?.device === device);
+  if (array.members.every((member) => isWhole(member) && isOfRecord(member))) return [{ kind: 'Unfreeze' }];
   const half = legs.find((leg) => leg.desired && !leg.recorded && leg.member && isLive(leg) && !leg.busy);
   const slot = half?.member?.slot ?? freeSlot(array);
   if (half === undefined || slot === undefined) return [];

@@ -48,6 +48,8 @@ export class LegMemory implements LegIdentity, Background {
   joinNotBeforeMs = 0;
   /** It has left the array, and what it was sent is to be drained before it may join again: asked for since then. */
   drainAsked = false;
+  /** md has been seen to count it as in sync since it joined last. */
+  wasInSync = false;
   /** It was dropped: what waits in its valve is to end. */
   letGo = false;
   sync: RunningSync | undefined;

@@ -16,6 +16,7 @@ import { readBlockStat } from '../../../lib/host/sysfs.ts';
 import type { Valve } from '../../../lib/host/valve.ts';
 import type { ConnectionFacts, LegFacts } from './facts.ts';
 import { isHeldBack } from './glance.ts';
+import { isWhole } from './join.ts';
 import type { LegIdentity, LegMemory, VolumeMemory } from './memory.ts';
 import type { AgentPorts } from './ports.ts';
 
@@ -259,6 +260,7 @@ async function observeLeg(leg: LegMemory, context: LegContext): Promise<LegFacts
   const stat = namespace && readBlockStat(ports.sysfs, namespace.name);
   const ended = leg.tracker.sample({ live: controller?.state === 'live', stat }, nowMs);
   if (namespace === undefined) leg.suspectPath = true;
+  if (member && isWhole(member)) leg.wasInSync = true;
   const pathFailed = await isPathFailed(leg, { valve, controller }, isHeldBack(waiting, stat, ended), ports);
   if (!pathFailed) leg.pathRestored();
   return {

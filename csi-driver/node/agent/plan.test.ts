@@ -610,6 +610,22 @@ describe('an array that an agent left frozen in the middle of a join', () => {
     expect(frozen(half, members)).toEqual([]);
   });
 
+  // Found by the simulation (seed 53017642): by the record of a restored API server the leg was in sync. It was let in as it was, half
+  // described, and md copied to the wrong place of it.
+  test('has one that only an old record calls in sync dropped, and is not let go before', () => {
+    const half = leg('b', { member: member('dm-b', undefined, 'spare') });
+    const members = [member('dm-a', 0, 'in_sync'), member('dm-b', undefined, 'spare')];
+    expect(frozen(half, members)).toMatchObject([{ kind: 'Drop', legs: [{ nqn: 'nqn-b' }], record: true }]);
+    const copied = leg('b', { member: member('dm-b', 1, 'spare') });
+    expect(plan(facts({ array: array({ syncAction: 'recover' }), legs: [leg('a'), copied] })).actions).toMatchObject([
+      { kind: 'Drop', legs: [{ nqn: 'nqn-b' }], record: true },
+    ]);
+    const unsteady = plan(
+      facts({ array: array({ syncAction: 'frozen', members }), legs: [leg('a', { goodForMs: 0 }), half] }),
+    );
+    expect(unsteady.actions).toEqual([]);
+  });
+
   // Found by the simulation (seed 40017424): md did what a killed agent had asked for when the next one had let the array go.
   test('has it done again also when one comes half in after it was let go', () => {
     const half = leg('b', { recorded: false, member: member('dm-b', undefined, 'spare') });

@@ -1,7 +1,7 @@
 import { hasErred, isRunning, type MdArray, type MdMember } from '../../../lib/host/md.ts';
 import type { Action, ConnectionFacts, LegFacts, Plan } from './facts.ts';
 import { growth, growthWait, isToRescan, isToWiden, places } from './grow.ts';
-import { isLive, isProvenInSync, join } from './join.ts';
+import { isLive, isProvenInSync, isWhole, join } from './join.ts';
 import { isHolding, isSuspensionPending, planSuspension } from './suspension-plan.ts';
 
 /** A leg counts as alive for a decision about another one only when it has worked for this long without a pause. */
@@ -254,6 +254,8 @@ function isFailing(leg: LegFacts, facts: ConnectionFacts): boolean {
   if (leg.nqn === facts.reshaping && !leg.recorded && !leg.member.state.has('faulty')) return false;
   if (hasErred(leg.member)) return leg.recorded || !isReleased(leg);
   if (!leg.desired) return facts.recordedElsewhere.length === 0;
+  // The record is of another time: an API server that was restored says so of a leg that lacks writes since.
+  if (leg.recorded && !isWhole(leg.member)) return true;
   if (leg.pathErred) return true;
   if (isLive(leg) && !leg.pathFailed) {
     return facts.dropSlowAfterMs !== undefined && leg.quietMs >= Math.max(facts.dropSlowAfterMs, facts.legTimeoutMs);
@@ -265,6 +267,7 @@ function whyFailing(leg: LegFacts, facts: ConnectionFacts): string {
   if (!leg.member) return 'it is no member of the running array';
   if (hasErred(leg.member) || leg.pathErred) return 'the leg answered with an error';
   if (!leg.desired) return 'it no longer belongs to the volume';
+  if (leg.recorded && !isWhole(leg.member)) return 'the record calls it in sync, and md does not';
   if (isLive(leg) && !leg.pathFailed) return `its connection lives, but no I/O ended for ${Math.round(leg.quietMs)} ms`;
   return `no answer for ${Math.round(leg.quietMs)} ms (legTimeout ${facts.legTimeoutMs} ms)`;
 }
