@@ -15,6 +15,7 @@ const leg = (replica: string, overrides: Partial<LegFacts> = {}): LegFacts =>
     replica,
     recorded: true,
     member: { device: `dm-${replica}`, slot: 0, state: new Set(['in_sync']) },
+    valve: { device: `dm-${replica}` },
     controller: { state: 'live' },
     namespace: {},
     pathFailed: false,
@@ -124,6 +125,7 @@ describe('a standstill', () => {
   let suspended = false;
   let bState = new Set(['in_sync']);
   let holding: Promise<void> | undefined;
+  let flushing: Promise<void> | undefined;
   beforeEach(() => {
     memory.standstill = undefined;
     memory.endStandstill = undefined;
@@ -131,6 +133,7 @@ describe('a standstill', () => {
     suspended = false;
     bState = new Set(['in_sync']);
     holding = undefined;
+    flushing = undefined;
   });
   const act = (what: string) => Promise.resolve(void done.push(what));
   const ports = {
@@ -159,6 +162,10 @@ describe('a standstill', () => {
       },
     },
     users: { mountPoints: () => Promise.resolve(['/data', '/data2']) },
+    flushDevice: async (device: string) => {
+      await flushing;
+      await act(`flush ${device}`);
+    },
     syncFilesystem: (point: string) => act(`sync ${point}`),
     guardSuspension: async () => {
       await act('guard');
@@ -170,7 +177,7 @@ describe('a standstill', () => {
     memory,
     ports,
     connection: { spec: { volume: 'v', volumeUid: 'u' } },
-    facts: { legs: [leg('a'), leg('b')] },
+    facts: { legs: [leg('a'), leg('b')], legTimeoutMs: 3000 },
     log: silentLog,
     changed: () => undefined,
   } as unknown as ExecuteContext;
@@ -183,13 +190,13 @@ describe('a standstill', () => {
     expect(memory.standstill).toMatchObject({ state: 'Suspended', token: 't1', replicas: ['a'] });
     await endSuspension('r1', true, memory);
     expect(memory.standstill).toMatchObject({ state: 'Released', token: 't1', replicas: ['a'], heldMs: 0 });
-    expect(done).toEqual(['sync /data', 'guard', 'suspend', 'resume', 'guard off']);
+    expect(done).toEqual(['sync /data', 'guard', 'suspend', 'flush dm-a', 'resume', 'guard off']);
   });
 
   test('that took too long ends by itself and counts for nothing', async () => {
     await suspend({ request: 'r1', limitMs: STANDSTILL_MS }, context);
     await clock.advance(STANDSTILL_MS);
-    expect(done).toEqual(['guard', 'suspend', 'resume', 'guard off']);
+    expect(done).toEqual(['guard', 'suspend', 'flush dm-a', 'flush dm-b', 'resume', 'guard off']);
     expect(memory.standstill).toMatchObject({ state: 'Broken' });
     // A release that comes late.
     await endSuspension('r1', true, memory);
@@ -215,6 +222,29 @@ describe('a standstill', () => {
     await beginning;
     expect(suspended).toBe(false);
     expect(done).toEqual(['guard', 'resume', 'guard off', 'suspend', 'resume']);
+    expect(memory.standstill).toMatchObject({ state: 'Broken' });
+  });
+
+  // Found by the simulation (seed 53033955): a storage node lost its power between the standstill and its copy, which then lacked
+  // what its disks had in a volatile cache.
+  test('begins only when every leg has made durable what it holds', async () => {
+    flushing = Promise.reject(new Error('no answer'));
+    flushing.catch(() => undefined);
+    await expect(suspend({ request: 'r1', limitMs: STANDSTILL_MS }, context)).rejects.toThrow('no answer');
+    expect(suspended).toBe(false);
+    expect(memory.standstill).toMatchObject({ state: 'Broken' });
+  });
+
+  test('that its legs are slow to make durable leaves nothing held', async () => {
+    let go: () => void = () => undefined;
+    flushing = new Promise((resolve) => {
+      go = resolve;
+    });
+    const beginning = suspend({ request: 'r1', limitMs: STANDSTILL_MS }, context);
+    await clock.advance(STANDSTILL_MS);
+    go();
+    await beginning;
+    expect(suspended).toBe(false);
     expect(memory.standstill).toMatchObject({ state: 'Broken' });
   });
 

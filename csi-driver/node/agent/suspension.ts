@@ -1,7 +1,9 @@
 import { arrayName } from '../../../lib/api/names.ts';
 import { describeError } from '../../../lib/describe-error.ts';
 import { hasErred } from '../../../lib/host/md.ts';
+import { together } from '../../../lib/together.ts';
 import type { ExecuteContext } from './context.ts';
+import { ioTimeoutMs } from './leg-records.ts';
 import type { VolumeMemory } from './memory.ts';
 import type { AgentPorts } from './ports.ts';
 
@@ -37,7 +39,10 @@ export async function prepareSuspension(request: string, context: ExecuteContext
   memory.standstill = { request, state: 'Ready', token: '', replicas: [] };
 }
 
-/** Holds writes, for `limitMs` at most. When it returns, nothing is under way on any leg, or the standstill is over already. */
+/**
+ * Holds writes, for `limitMs` at most. When it returns, nothing is under way on any leg and all of it is durable there, or the
+ * standstill is over already.
+ */
 export async function suspend(
   { request, limitMs }: { readonly request: string; readonly limitMs: number },
   context: ExecuteContext,
@@ -51,6 +56,7 @@ export async function suspend(
   const endGuard = await ports.guardSuspension(name, limitMs + GUARD_AFTER_MS);
   let over: Promise<void> | undefined;
   const end = (released: boolean): Promise<void> => (over ??= endNow(released));
+  const isOver = (): boolean => over !== undefined;
   const cancel = clock.setTimeout(() => {
     log.warn('a snapshot took too long: writes go on without it', { volume: connection.spec.volume });
     void end(false).then(() => context.changed());
@@ -77,9 +83,9 @@ export async function suspend(
     await end(false);
     throw error;
   }
-  if (over !== undefined) {
+  if (isOver()) {
     // The time was up before md had ended all I/O: the end came first, and this after it.
-    await over;
+    await end(false);
     await resume(name, ports);
     return;
   }
@@ -88,6 +94,14 @@ export async function suspend(
     const member = array?.members.find(({ device }) => device === leg.member?.device);
     return leg.recorded && member?.state.has('in_sync') === true && !hasErred(member);
   });
+  try {
+    // What a leg's disks hold in a volatile cache would be in its copy, or not, if its node loses power before that is taken.
+    await together(equal, ({ valve }) => ports.flushDevice(valve?.device ?? '', ioTimeoutMs(context)));
+  } catch (error) {
+    await end(false);
+    throw error;
+  }
+  if (isOver()) return await end(false);
   memory.standstill = { request, state: 'Suspended', token, replicas: equal.map((leg) => leg.replica) };
 }
 
