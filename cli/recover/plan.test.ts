@@ -427,3 +427,25 @@ describe('nothing is guessed', () => {
     expect(plan(evidence)).toMatchObject([{ kind: 'refused', why: expect.stringContaining(why) }]);
   });
 });
+
+// Found by the simulation (seed 53040942): once a person had decided, the copy that was given up made them decide again, each time.
+test('a copy that a person has decided against is no reason to decide again', () => {
+  const decided = (lineage: number, inSync: string[]): ReplicatedVolume => {
+    const { status, ...rest } = old(['pg-r0', 'pg-r1'], 9, 14);
+    return { ...rest, status: { ...status, lineage, inSync } };
+  };
+  const disk = { lineage: 2, epoch: 9, record: stamp(14, ['pg-r0'], 9, 2) };
+  const replicas = [replica('pg-r0', 's1', 9, disk), replica('pg-r1', 's2', 9, { lineage: 2, epoch: 9 })].map(
+    (each) => ({
+      ...each,
+      spec: { ...each.spec, lineage: 2 },
+    }),
+  );
+  const left = onDisk('pg-r1', { lineage: 1, epoch: 7, record: stamp(12, ['pg-r0', 'pg-r1']) }, { replicaUid: 'left' });
+  const nodes = [node('s3', left)];
+  expect(plan({ volumes: [decided(2, ['pg-r0'])], replicas, nodes })).toEqual([]);
+  // What the record counts on is not there: the decision was not carried to its end.
+  expect(plan({ volumes: [decided(2, ['pg-r2'])], replicas, nodes })).not.toEqual([]);
+  // Nobody has decided.
+  expect(plan({ volumes: [decided(1, ['pg-r0', 'pg-r1'])], replicas, nodes })).not.toEqual([]);
+});

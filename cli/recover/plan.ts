@@ -34,18 +34,19 @@ export function planRecovery(evidence: Evidence, options: RecoverOptions): Outco
     .flatMap((disks) => recoverVolume(evidence, disks, options) ?? []);
 }
 
-function recoverVolume(evidence: Evidence, disks: DiskVolume, options: RecoverOptions): Outcome | undefined {
+function recoverVolume(evidence: Evidence, found: DiskVolume, options: RecoverOptions): Outcome | undefined {
   const refused = (why: string, named: readonly string[] = []): Outcome => ({
     kind: 'refused',
-    volume: disks.name,
+    volume: found.name,
     why,
     choices: named,
   });
-  const object = evidence.volumes.find(({ metadata }) => metadata.name === disks.name);
+  const object = evidence.volumes.find(({ metadata }) => metadata.name === found.name);
   // A volume that an earlier run has begun to build has a UID that the disks don't know yet.
   const isBegun = object?.metadata.annotations?.[RECOVERING_ANNOTATION] !== undefined;
-  const mine = object?.metadata.uid === disks.uid || isBegun ? object : undefined;
+  const mine = object?.metadata.uid === found.uid || isBegun ? object : undefined;
   const api = recordOfApi(mine);
+  const disks = { ...found, copies: found.copies.filter((copy) => !isGivenUp(copy, found, api)) };
   const { now, keep } = options;
   const resourceVersion = object?.metadata.resourceVersion;
   const undecided = (why: string): Outcome => {
@@ -123,6 +124,18 @@ function recoverVolume(evidence: Evidence, disks: DiskVolume, options: RecoverOp
   const why = `the disks know ${describeStamp(best)}`;
   const findings = { evidence, disks, mine, resourceVersion, best, inSync, epoch, now, why, lost: [] };
   return { kind: 'recover', recovery: build(findings) };
+}
+
+/**
+ * Without an object, of a lineage before the API server's, and one on another node has its name: a person has decided against it, and
+ * the volume has all that it counts on since then.
+ */
+function isGivenUp({ object, name, node, lineage, record }: DiskCopy, all: DiskVolume, api?: RecordStamp): boolean {
+  const objects = all.copies.filter((each) => each.object !== undefined);
+  const isReplaced = objects.some((each) => each.name === name && each.node !== node);
+  if (object !== undefined || api === undefined || !isReplaced) return false;
+  const isCarriedOut = api.inSync.every((wanted) => objects.some((each) => each.name === wanted));
+  return isCarriedOut && Math.max(lineage, record?.lineage ?? 0) < api.lineage;
 }
 
 /** An epoch and its host are one decision: the same epoch for another host is as wrong as an earlier one. */
