@@ -91,9 +91,11 @@ export async function startClientAgent(options: ClientAgentOptions): Promise<Cli
       const isBack = loops.get(name)?.isBack === true;
       loops.delete(name);
       if (!stopping) clearStrays().catch((error: unknown) => log.error('strays stay', { error: String(error) }));
-      // A new connection of the same name may have appeared while the old one was being released.
+      // A new connection of the same name may have appeared while the old one was being released, or, after a restore from a
+      // backup, the old one as it was before.
       const next = connectionInformer.get(name);
-      if (!stopping && next && (isBack || next.metadata.uid !== object.metadata.uid)) begin(next);
+      const isOther = next?.metadata.uid !== object.metadata.uid || next?.metadata.deletionTimestamp === undefined;
+      if (!stopping && next && (isBack || isOther)) begin(next);
     });
     loops.set(name, { loop, done, isBack: false });
   }
