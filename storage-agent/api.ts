@@ -4,7 +4,7 @@ import {
   type StorageNode,
   type VolumeReplica,
 } from '../lib/api/index.ts';
-import { kinds } from '../lib/kube/client.ts';
+import { KubeError, kinds, type KubeObject, type Resource } from '../lib/kube/client.ts';
 import { removeFinalizer } from '../lib/kube/finalizer.ts';
 import type { Informer } from '../lib/kube/informer.ts';
 import type { Kube } from '../lib/kube/kube.ts';
@@ -35,9 +35,7 @@ export function createStorageApi(
       await nodes.apply({ metadata: { name: node }, status: next }, status);
     },
     releaseReplica: async (name, uid) => {
-      const object = await replicas.get(name);
-      if (object === undefined || object.metadata.uid !== uid) return;
-      await removeFinalizer(replicas, object, STORAGE_AGENT_FINALIZER);
+      await release(replicas, informers.replicas.get(name), name, uid);
     },
   };
 }
@@ -61,9 +59,27 @@ export function createCopyApi(
       );
     },
     releaseCopy: async (name, uid) => {
-      const object = await copies.get(name);
-      if (object === undefined || object.metadata.uid !== uid) return;
-      await removeFinalizer(copies, object, STORAGE_AGENT_FINALIZER);
+      await release(copies, informers.copies.get(name), name, uid);
     },
   };
+}
+
+/** Takes our finalizer off the object of this UID. What the cache has is tried first: it does no harm when it is old. */
+async function release<T extends KubeObject>(
+  resource: Resource<T>,
+  cached: T | undefined,
+  name: string,
+  uid: string,
+): Promise<void> {
+  if (cached !== undefined && cached.metadata.uid === uid) {
+    try {
+      await removeFinalizer(resource, cached, STORAGE_AGENT_FINALIZER);
+      return;
+    } catch (error) {
+      if (!(error instanceof KubeError && error.isConflict)) throw error;
+    }
+  }
+  const object = await resource.get(name);
+  if (object === undefined || object.metadata.uid !== uid) return;
+  await removeFinalizer(resource, object, STORAGE_AGENT_FINALIZER);
 }

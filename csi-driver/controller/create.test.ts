@@ -46,6 +46,19 @@ describe('CreateVolume', () => {
     });
   });
 
+  test('asks for nothing that it has been told', async () => {
+    const { cluster, create } = setup();
+    const asked: string[] = [];
+    const { get } = cluster.volumes;
+    cluster.volumes.get = async (name) => (asked.push(name), await get(name));
+    await create(request());
+    expect(asked).toEqual([]);
+    expect(cluster.volumes.peek('pvc-1')?.metadata.finalizers).toEqual(['holdfast.dev/operator']);
+    // What a cache has may be gone: the same request again is another matter.
+    await create(request());
+    expect(asked).toEqual(['pvc-1']);
+  });
+
   test('Given the same request again, Then it finds the same volume and writes nothing', async () => {
     const { cluster, create } = setup();
     await create(request());

@@ -1,4 +1,5 @@
 import type { ReplicatedVolume } from '../../lib/api/index.ts';
+import { OPERATOR_FINALIZER } from '../../lib/api/names.ts';
 import { KubeError } from '../../lib/kube/client.ts';
 import type { CreateVolumeRequest, CreateVolumeResponse } from '../generated/csi.ts';
 import { CreateVolumeResponse as Response } from '../generated/csi.ts';
@@ -37,27 +38,20 @@ export async function createVolume(
   const leastBytes = source === undefined ? 0 : await sourceBytes(deps, source);
   const wanted = desiredVolume(request, {}, leastBytes);
   const name = wanted.metadata.name;
-  // A claim may change its annotations later, or go: what counts is what they were when the volume was made.
-  const found =
-    (await deps.volumes.get(name)) ??
-    (await createOrGet(deps, desiredVolume(request, await claimOverrides(deps.claims, request), leastBytes)));
+  // A cache may be behind: what it does not have is made, and found then; what it has may be gone.
+  const known = deps.cachedVolume(name) && (await deps.volumes.get(name));
+  const found = known ?? (await createOrGet(deps, request, name, leastBytes));
   checkSame(found, wanted, request);
 
   const uid = found.metadata.uid;
   let last: ReplicatedVolume | undefined = found;
+  let answered: ReplicatedVolume | undefined = found;
   const ready = await deps.changes.waitFor(name, context, async () => {
-    // While the cache shows it without replicas there is nothing to ask the API server.
+    // Once its replicas are in sync they are so for good: a cache that is behind tells that no less truly.
     const seen = deps.cachedVolume(name);
-    if (
-      seen !== undefined &&
-      seen.metadata.uid === uid &&
-      !hasReplicas(seen) &&
-      seen.metadata.deletionTimestamp === undefined
-    ) {
-      last = seen;
-      return undefined;
-    }
-    last = await deps.volumes.get(name);
+    // The first look is at what the API server has just answered: the cache does not have it yet.
+    last = seen?.metadata.uid === uid ? seen : (answered ?? (await deps.volumes.get(name)));
+    answered = undefined;
     if (last === undefined || last.metadata.uid !== uid || last.metadata.deletionTimestamp !== undefined) {
       throw new CsiError('ABORTED', 'HF409', `volume ${name} was deleted while it was being created`);
     }
@@ -107,6 +101,8 @@ export function desiredVolume(
   return {
     metadata: {
       name: volumeNameFor(csiName),
+      // The operator asks for nothing else first; and it does not have to add it.
+      finalizers: [OPERATOR_FINALIZER],
       annotations: {
         [NAME_ANNOTATION]: csiName,
         [PARAMETERS_ANNOTATION]: JSON.stringify(ownParameters(request.parameters)),
@@ -124,14 +120,22 @@ function merged(first: ClassSpec, last: ClassSpec): ClassSpec {
   return { ...first, ...last, ...(Object.keys(healing).length > 0 && { healing }) };
 }
 
-async function createOrGet(deps: ControllerDeps, wanted: ReplicatedVolume): Promise<ReplicatedVolume> {
-  const name = wanted.metadata.name;
+/** A claim may change its annotations later, or go: what counts is what they were when the volume was made. */
+async function createOrGet(
+  deps: ControllerDeps,
+  request: CreateVolumeRequest,
+  name: string,
+  leastBytes: number,
+): Promise<ReplicatedVolume> {
   try {
-    return await deps.volumes.create(wanted);
+    const overrides = await claimOverrides(deps.claims, request);
+    return await deps.volumes.create(desiredVolume(request, overrides, leastBytes));
   } catch (error) {
-    if (!(error instanceof KubeError) || !error.isAlreadyExists) throw error;
+    const isRefused = error instanceof CsiError;
+    if (!isRefused && !(error instanceof KubeError && error.isAlreadyExists)) throw error;
     const existing = await deps.volumes.get(name);
     if (existing !== undefined) return existing;
+    if (isRefused) throw error;
     throw new CsiError('ABORTED', 'HF409', `volume ${name} came and went while it was being created; try again`);
   }
 }

@@ -232,7 +232,7 @@ describe('DeleteVolume', () => {
 
   test('Given it is attached just as we delete it, Then it stays', async () => {
     cluster.volumes.beforeWrite(() => cluster.volumes.put({ ...volume(), spec: { ...volume().spec, attachTo: 'n1' } }));
-    await expect(remove('vol')).rejects.toMatchObject({ status: 'ABORTED' });
+    await expect(remove('vol')).rejects.toMatchObject({ status: 'FAILED_PRECONDITION' });
     expect(volume().metadata.deletionTimestamp).toBeUndefined();
   });
 });

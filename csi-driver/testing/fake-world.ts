@@ -32,7 +32,9 @@ export function fakeWorld(node: string): { readonly controller: ControllerDeps; 
     if (volume === undefined) return;
     const { inSync, attachment } = volume.status ?? {};
     const { attachTo, capacityBytes } = volume.spec;
-    if (inSync === undefined) cluster.setStatus(name, { inSync: [`${name}-r0`, `${name}-r1`], capacityBytes });
+    const isUnused = attachTo === '' && attachment === undefined;
+    if (volume.metadata.deletionTimestamp !== undefined && isUnused) cluster.volumes.remove(name);
+    else if (inSync === undefined) cluster.setStatus(name, { inSync: [`${name}-r0`, `${name}-r1`], capacityBytes });
     else if (volume.status?.capacityBytes !== capacityBytes) cluster.setStatus(name, { capacityBytes });
     else if (attachTo !== '' && attachment === undefined) attach(volume, attachTo);
     else if (attachTo === '' && attachment !== undefined) {

@@ -1,5 +1,5 @@
 /** What a plan may do. Plain data that can be printed and replayed. */
-import type { Attachment, ConnectionSpec, ReplicaRecord, ReplicaSpec } from './model.ts';
+import type { Attachment, ConnectionSpec, ReplicaRecord, ReplicaSpec, ReplicatedVolume } from './model.ts';
 
 export interface PlannedEvent {
   readonly type: 'Normal' | 'Warning';
@@ -66,7 +66,8 @@ export type RecordChange =
       readonly kind: 'place';
       readonly replicas: readonly ReplicaRecord[];
       readonly nextReplica: number;
-      readonly event: PlannedEvent;
+      /** Only what people have to know: where it is placed is told once it is made. */
+      readonly event: PlannedEvent | undefined;
     }
   /** All replicas exist and are empty: each is in sync, and nobody is attached. */
   | { readonly kind: 'initialise'; readonly inSync: readonly string[]; readonly event: PlannedEvent }
@@ -134,9 +135,11 @@ export function recordPatch(change: RecordChange, outOfSync: Readonly<Record<str
 }
 
 /** The event that tells of an effect, if it is worth one: what only completes another decision is not. */
-export function actionEvent(action: Action): PlannedEvent | undefined {
+export function actionEvent(action: Action, volume: ReplicatedVolume): PlannedEvent | undefined {
   switch (action.kind) {
     case 'createReplica':
+      // The first ones are told of in one event, when all are ready.
+      if ((volume.status?.inSync ?? []).length === 0) return undefined;
       return {
         type: 'Normal',
         reason: 'ReplicaCreated',

@@ -8,27 +8,30 @@ import {
 } from '../../lib/api/names.ts';
 import type { Action } from './actions.ts';
 import { actionEvent, followedOf } from './actions.ts';
-import type { Fresh, Objection } from './guard.ts';
-import { objectToAction, objectToRecord } from './guard.ts';
+import type { Fresh, Lists, Objection } from './guard.ts';
+import { listsForAction, listsForRecord, objectToAction, objectToRecord } from './guard.ts';
 import { sameJson } from './merge-patch.ts';
 import type { ReplicatedVolume } from './model.ts';
 import type { Plan } from './plan.ts';
 import type { Ports, Stores } from './ports.ts';
-import { isAlreadyExists, isConflict } from './ports.ts';
+import { isAlreadyExists, isConflict, isNotFound } from './ports.ts';
 
 /**
- * done: everything was carried out; `volume` is the volume as last written. stale: the world is not the one that was
- * planned for; nothing is wrong, it has to be planned again.
+ * done: everything was carried out; `volume` is the volume as last written. gone: its last finalizer was taken off, and with
+ * that it has ceased to be. stale: the world is not the one that was planned for; nothing is wrong, it has to be planned again.
  */
 export type Outcome =
-  { readonly kind: 'done'; readonly volume: ReplicatedVolume } | { readonly kind: 'stale'; readonly why: string };
+  | { readonly kind: 'done'; readonly volume: ReplicatedVolume }
+  | { readonly kind: 'gone' }
+  | { readonly kind: 'stale'; readonly why: string };
 
 /**
  * Carries a plan out: first the status, with the record's intent in it, then the effects, each guarded by fresh reads.
  * Every effect can be repeated, so a crash at any point is made good by planning again.
+ * @param isAnswer whether `planned` is what the API server has just answered to a write, and not what a cache has
  * @throws what the API server answers, except that something has changed in between
  */
-export async function execute(plan: Plan, planned: ReplicatedVolume, ports: Ports): Promise<Outcome> {
+export async function execute(plan: Plan, planned: ReplicatedVolume, ports: Ports, isAnswer = false): Promise<Outcome> {
   try {
     const volume = await writeStatus(plan, planned, ports);
     if (typeof volume === 'string') {
@@ -37,9 +40,10 @@ export async function execute(plan: Plan, planned: ReplicatedVolume, ports: Port
     for (const event of plan.events) {
       ports.tell(volume, event);
     }
-    return await carryOut(plan.actions, volume, ports);
+    return await carryOut(plan.actions, volume, ports, isAnswer || plan.status !== undefined);
   } catch (error) {
-    if (isConflict(error)) {
+    // Not found: it is gone, and a cache does not know yet.
+    if (isConflict(error) || isNotFound(error)) {
       return { kind: 'stale', why: (error as Error).message };
     }
     throw error;
@@ -53,8 +57,9 @@ async function writeStatus(plan: Plan, planned: ReplicatedVolume, ports: Ports):
   }
   const { name, uid, resourceVersion } = planned.metadata;
   if (plan.record !== undefined) {
-    const fresh = await read(planned, ports);
-    const objection = typeof fresh === 'string' ? fresh : objectToRecord(plan.record, fresh);
+    // The volume itself need not be read: the write below happens only if it is still as it was when this was planned.
+    const fresh = await withLists(planned, listsForRecord(plan.record), ports);
+    const objection = objectToRecord(plan.record, fresh);
     if (objection !== undefined) {
       return `${plan.record.kind}: ${objection}`;
     }
@@ -67,13 +72,20 @@ async function writeStatus(plan: Plan, planned: ReplicatedVolume, ports: Ports):
   return written;
 }
 
-async function carryOut(actions: readonly Action[], planned: ReplicatedVolume, ports: Ports): Promise<Outcome> {
+async function carryOut(
+  actions: readonly Action[],
+  planned: ReplicatedVolume,
+  ports: Ports,
+  isAnswer: boolean,
+): Promise<Outcome> {
   let volume = planned;
+  let isFresh = isAnswer;
   for (const action of actions) {
-    const fresh = await read(volume, ports);
-    if (typeof fresh === 'string') {
-      return { kind: 'stale', why: fresh };
+    const why = isFresh || isSwap(action) ? undefined : await changeOf(volume, ports);
+    if (why !== undefined) {
+      return { kind: 'stale', why };
     }
+    const fresh = await withLists(volume, listsForAction(action, volume), ports);
     if (isDone(action, fresh)) {
       continue;
     }
@@ -81,9 +93,19 @@ async function carryOut(actions: readonly Action[], planned: ReplicatedVolume, p
     if (objection !== undefined) {
       return { kind: 'stale', why: `${action.kind}: ${objection}` };
     }
-    volume = (await perform(action, fresh, ports)) ?? volume;
+    const written = await perform(action, fresh, ports);
     ports.log.info('done', { volume: volume.metadata.name, action });
-    const event = actionEvent(action);
+    if (
+      action.kind === 'removeFinalizer' &&
+      written !== undefined &&
+      (written.metadata.finalizers ?? []).length === 0
+    ) {
+      return { kind: 'gone' };
+    }
+    volume = written ?? volume;
+    // One look is enough for all replicas that are made: nobody can count on a replica that does not exist yet.
+    isFresh = action.kind === 'createReplica';
+    const event = actionEvent(action, volume);
     if (event !== undefined) {
       ports.tell(volume, event);
     }
@@ -91,8 +113,11 @@ async function carryOut(actions: readonly Action[], planned: ReplicatedVolume, p
   return { kind: 'done', volume };
 }
 
-/** Reads everything that the laws speak about, or says why the plan is out of date. */
-async function read(planned: ReplicatedVolume, stores: Stores): Promise<Fresh | string> {
+/** It writes the volume, and happens only if that is still as it was when this was planned: nothing has to be read first. */
+const isSwap = ({ kind }: Action): boolean => kind === 'addFinalizer' || kind === 'removeFinalizer';
+
+/** Reads the volume. Gives why the plan is out of date, if it is. */
+async function changeOf(planned: ReplicatedVolume, stores: Stores): Promise<string | undefined> {
   const { name, uid, resourceVersion } = planned.metadata;
   const volume = await stores.volumes.get(name);
   if (volume === undefined || volume.metadata.uid !== uid) {
@@ -104,10 +129,28 @@ async function read(planned: ReplicatedVolume, stores: Stores): Promise<Fresh | 
   if (volume.metadata.resourceVersion !== resourceVersion) {
     return 'the volume has changed';
   }
-  const ofVolume = { fieldSelector: `spec.volume=${name}` };
-  const replicas = await stores.replicas.list(ofVolume);
-  const connections = await stores.connections.list(ofVolume);
-  return { volume, replicas: replicas.items, connections: connections.items };
+  return undefined;
+}
+
+/** Reads those objects of the volume that the guard is going to ask for. */
+async function withLists(volume: ReplicatedVolume, lists: Lists, stores: Stores): Promise<Fresh> {
+  const ofVolume = { fieldSelector: `spec.volume=${volume.metadata.name}` };
+  const replicas = lists.replicas ? (await stores.replicas.list(ofVolume)).items : undefined;
+  const connections = lists.connections ? (await stores.connections.list(ofVolume)).items : undefined;
+  return {
+    volume,
+    get replicas() {
+      return replicas ?? notRead('replicas');
+    },
+    get connections() {
+      return connections ?? notRead('connections');
+    },
+  };
+}
+
+/** To take what was not read for "there are none" would be to let anything through. */
+function notRead(what: string): never {
+  throw new Error(`the guard asks for the ${what} of the volume, which were not read`);
 }
 
 /** The effect is there already: the cache, or an operator before this one, is behind or ahead. */
@@ -115,10 +158,6 @@ function isDone(action: Action, fresh: Fresh): boolean {
   const replica = (uid: string) => fresh.replicas.find(({ metadata }) => metadata.uid === uid);
   const connection = (uid: string) => fresh.connections.find(({ metadata }) => metadata.uid === uid);
   switch (action.kind) {
-    case 'createReplica':
-      return fresh.replicas.some(
-        ({ metadata, spec }) => metadata.name === action.name && spec.volumeUid === action.spec.volumeUid,
-      );
     case 'setAccess': {
       const spec = replica(action.uid)?.spec;
       return spec?.epoch === action.epoch && spec.hostNqn === action.hostNqn;
@@ -147,6 +186,7 @@ function isDone(action: Action, fresh: Fresh): boolean {
       const spec = connection(action.uid)?.spec;
       return spec !== undefined && sameJson(action.spec, followedOf(spec));
     }
+    case 'createReplica':
     case 'removeFinalizer':
       return false;
   }
@@ -161,12 +201,13 @@ async function perform(action: Action, fresh: Fresh, stores: Stores): Promise<Re
         metadata: { uid, resourceVersion, finalizers: [...finalizers, OPERATOR_FINALIZER] },
       });
     case 'removeFinalizer':
-      await stores.volumes.patch(volume, {
+      return await stores.volumes.patch(volume, {
         metadata: { uid, resourceVersion, finalizers: finalizers.filter((each) => each !== OPERATOR_FINALIZER) },
       });
-      return undefined;
-    case 'createReplica':
-      await createOnce(action.name, async () => {
+    case 'createReplica': {
+      const isOurs = async (): Promise<boolean> =>
+        (await stores.replicas.get(action.name))?.spec.volumeUid === action.spec.volumeUid;
+      await createOnce(action.name, isOurs, async () => {
         await stores.replicas.create({
           apiVersion: API_GROUP_VERSION,
           kind: 'VolumeReplica',
@@ -175,6 +216,7 @@ async function perform(action: Action, fresh: Fresh, stores: Stores): Promise<Re
         });
       });
       return undefined;
+    }
     case 'setAccess':
       await stores.replicas.patch(action.name, {
         metadata: { uid: action.uid },
@@ -200,7 +242,7 @@ async function perform(action: Action, fresh: Fresh, stores: Stores): Promise<Re
       await stores.replicas.delete(action.name, { uid: action.uid });
       return undefined;
     case 'createConnection':
-      await createOnce(action.name, async () => {
+      await createOnce(action.name, never, async () => {
         await stores.connections.create({
           apiVersion: API_GROUP_VERSION,
           kind: 'VolumeConnection',
@@ -229,12 +271,15 @@ async function releaseConnection(name: string, uid: string, fresh: Fresh, stores
   });
 }
 
+const never = (): Promise<boolean> => Promise.resolve(false);
+
 /** An object of this name that belongs to something else is seen by the next plan, which then takes another name. */
-async function createOnce(name: string, create: () => Promise<void>): Promise<void> {
+async function createOnce(name: string, isOurs: () => Promise<boolean>, create: () => Promise<void>): Promise<void> {
   try {
     await create();
   } catch (error) {
     if (isAlreadyExists(error)) {
+      if (await isOurs()) return;
       throw new Error(`${name} already exists and belongs to something else`, { cause: error });
     }
     throw error;

@@ -21,6 +21,46 @@ export interface Fresh {
 /** Why an effect must not happen; undefined when it may. */
 export type Objection = string | undefined;
 
+/** The objects beside the volume that a guard asks for: nothing else has to be read. */
+export interface Lists {
+  readonly replicas: boolean;
+  readonly connections: boolean;
+}
+
+/** What {@link objectToRecord} asks for. */
+export function listsForRecord({ kind }: RecordChange): Lists {
+  return { replicas: kind !== 'place', connections: kind === 'released' };
+}
+
+/** What {@link objectToAction} asks for, and whoever looks whether it is done already. */
+export function listsForAction(action: Action, volume: ReplicatedVolume): Lists {
+  switch (action.kind) {
+    case 'addFinalizer':
+    case 'createReplica':
+      return { replicas: false, connections: false };
+    case 'removeFinalizer':
+      return { replicas: false, connections: wasAttached(volume) };
+    case 'setAccess':
+    case 'setSize':
+    case 'setLineage':
+    case 'orphanReplica':
+    case 'deleteReplica':
+      return { replicas: true, connections: false };
+    case 'releaseConnection':
+      return { replicas: false, connections: true };
+    case 'setDrain':
+    case 'createConnection':
+    case 'updateConnection':
+    case 'deleteConnection':
+      return { replicas: true, connections: true };
+  }
+}
+
+/** Before that no connection can have been made. */
+function wasAttached({ status }: ReplicatedVolume): boolean {
+  return (status?.attachment?.epoch ?? 0) > 0;
+}
+
 type Check = readonly [holds: boolean, objection: string];
 
 /** The first check that fails. */
@@ -34,8 +74,12 @@ export function objectToRecord(change: RecordChange, fresh: Fresh): Objection {
   const status: VolumeStatus = volume.status ?? {};
   const inSync = status.inSync ?? [];
   const { attachment } = status;
-  // Each change rests on the record, and a disk says that it is an old one.
-  const conflicts = fresh.replicas.filter((replica) => isOwn(replica, volume) && conflictOf(replica) !== undefined);
+  // Each change rests on the record, and a disk says that it is an old one. The first placement rests on none, and whatever
+  // comes of it is looked at again: the first set in sync, and each orphan.
+  const conflicts =
+    change.kind === 'place'
+      ? []
+      : fresh.replicas.filter((replica) => isOwn(replica, volume) && conflictOf(replica) !== undefined);
   if (conflicts.length > 0)
     return `the disk of ${conflicts.map(({ metadata }) => metadata.name).join(', ')} knows more`;
   switch (change.kind) {
@@ -227,7 +271,7 @@ export function objectToAction(action: Action, fresh: Fresh): Objection {
       );
     case 'orphanReplica':
     case 'deleteReplica':
-      return objectToRemoval(action, fresh, ending);
+      return objectToRemoval(action, fresh);
     case 'createConnection':
       return firstOf(
         [status.attachment?.node === action.spec.node, 'the volume is not attached to this node'],
@@ -257,15 +301,12 @@ export function objectToAction(action: Action, fresh: Fresh): Objection {
       const fencedOff = (status.attachment?.epoch ?? -1) > (spec?.epoch ?? Number.POSITIVE_INFINITY);
       return firstOf([fencedOff || spec?.volumeUid !== volume.metadata.uid, 'the client is not fenced']);
     }
-    case 'removeFinalizer': {
-      const own = fresh.replicas.filter(({ spec }) => spec.volumeUid === volume.metadata.uid);
+    case 'removeFinalizer':
       return firstOf(
         [ending, 'the volume is not being deleted, or attached'],
-        [own.every(isOrphan), 'a replica is not marked as an orphan yet'],
-        [fresh.connections.length === 0, 'a client still has a connection'],
+        [!wasAttached(volume) || fresh.connections.length === 0, 'a client still has a connection'],
         [volume.metadata.finalizers?.includes(OPERATOR_FINALIZER) ?? false, 'the finalizer is gone already'],
       );
-    }
   }
 }
 
@@ -291,14 +332,13 @@ function objectToAccess(action: Extract<Action, { kind: 'setAccess' }>, { volume
 function objectToRemoval(
   action: Extract<Action, { kind: 'orphanReplica' | 'deleteReplica' }>,
   fresh: Fresh,
-  ending: boolean,
 ): Objection {
   const status: VolumeStatus = fresh.volume.status ?? {};
   const replica = fresh.replicas.find(({ metadata }) => metadata.uid === action.uid);
   if (action.kind === 'deleteReplica' && replica?.spec.state !== 'Orphan') {
     return 'a replica is marked as an orphan before it is deleted';
   }
-  if (ending || (replica !== undefined && replica.spec.volumeUid !== fresh.volume.metadata.uid)) {
+  if (replica !== undefined && replica.spec.volumeUid !== fresh.volume.metadata.uid) {
     return undefined;
   }
   const inSync = status.inSync ?? [];

@@ -29,7 +29,6 @@ export function observe(name: string, caches: Caches, leases: LeaseView, setting
     return undefined;
   }
   const connections = caches.connectionsOf(name);
-  const agents = (volume.status?.replicas ?? []).map(({ storageNode }) => storageNode);
   const clients = [
     volume.spec.attachTo,
     volume.status?.attachment?.node ?? '',
@@ -54,7 +53,7 @@ export function observe(name: string, caches: Caches, leases: LeaseView, setting
             .filter((each) => each.volume === name && each.erased !== true)
             .map(({ replica, logicalVolume }) => `${replica ?? logicalVolume} on ${metadata.name}`),
         ),
-    storageAgents: new Map(agents.map((node) => [node, liveness(storageLeaseName(node))])),
+    storageAgents: { get: (node) => liveness(storageLeaseName(node)) },
     clients: new Map(clients.map((node) => [node, liveness(clientLeaseName(node))])),
     settings,
   };

@@ -86,7 +86,9 @@ export function plan(world: World, nowMs: number): Plan {
   }
   const verdict = decide(rulesFor(facts), facts);
   if (verdict.record === undefined) {
-    const status = reported(facts, verdict);
+    // Of a volume that is gone a moment later nothing has to be told.
+    const isLast = verdict.actions.some(({ kind }) => kind === 'removeFinalizer');
+    const status = isLast ? { status: undefined, events: [] } : reported(facts, verdict);
     return {
       actions: verdict.actions,
       ...status,
@@ -102,11 +104,16 @@ function withRecord(world: World, nowMs: number, record: RecordChange): Plan {
   const patch = recordPatch(record, world.volume.status?.outOfSync ?? {});
   const after = factsOf({ ...world, volume: patched(world.volume, patch) }, nowMs);
   const { status, events } = reported(after, decide(rulesFor(after), after));
+  // Of a birth that goes well one event tells: that it is done.
+  const isBirth = record.kind === 'place' || record.kind === 'initialise';
   return {
     actions: [],
     status: { ...patch, ...status },
     record,
-    events: [record.event, ...events],
+    events: [
+      ...(record.event === undefined ? [] : [record.event]),
+      ...events.filter(({ type }) => !isBirth || type === 'Warning'),
+    ],
     lookAgainMs: 0,
   };
 }

@@ -3,35 +3,55 @@ import type { VolumeConnection, VolumeReplica } from './model.ts';
 import type { Ports } from './ports.ts';
 import { isConflict, isNotFound } from './ports.ts';
 
+/** What names a volume that no longer exists. */
+export interface Left {
+  readonly replicas: readonly VolumeReplica[];
+  readonly connections: readonly VolumeConnection[];
+}
+
+/** What there is still to do about it; the rest is for the agents. */
+export function undone({ replicas, connections }: Left, isClientAlive: (node: string) => boolean): Left {
+  return {
+    replicas: replicas.filter(
+      ({ metadata, spec }) => spec.state !== 'Orphan' || metadata.deletionTimestamp === undefined,
+    ),
+    connections: connections.filter(
+      ({ metadata, spec }) => metadata.deletionTimestamp === undefined || !isClientAlive(spec.node),
+    ),
+  };
+}
+
 /**
  * What is left of a volume that no longer exists: its replicas become orphans, its connections are deleted. It happens
  * only after the API server has listed the volume as absent: a cache may be behind, and a "not found" is also what the
  * API server answers for a kind that it does not serve at the moment, whereas listing such a kind fails.
+ * @param isProved the API server has just said that the volume is gone, in answer to the removal of its last finalizer
+ * @returns whether all of it is done
  */
 export async function sweepStrays(
   volume: string,
   left: Left,
   isClientAlive: (node: string) => boolean,
   ports: Ports,
-): Promise<void> {
+  isProved = false,
+): Promise<boolean> {
   if (left.replicas.length === 0 && left.connections.length === 0) {
-    return;
+    return true;
   }
-  const { items } = await ports.volumes.list({ fieldSelector: `metadata.name=${volume}` });
-  if (items.length > 0) {
-    return;
+  if (!isProved) {
+    const { items } = await ports.volumes.list({ fieldSelector: `metadata.name=${volume}` });
+    if (items.length > 0) {
+      return false;
+    }
   }
   try {
     await sweepAll(volume, left, isClientAlive, ports);
+    return true;
   } catch (error) {
     // Deleted or changed in between: its own event brings it here again.
     if (!isConflict(error) && !isNotFound(error)) throw error;
+    return false;
   }
-}
-
-interface Left {
-  readonly replicas: readonly VolumeReplica[];
-  readonly connections: readonly VolumeConnection[];
 }
 
 async function sweepAll(
@@ -44,7 +64,7 @@ async function sweepAll(
     const { name, uid = '', deletionTimestamp } = metadata;
     if (spec.state !== 'Orphan') {
       await ports.replicas.patch(name, { metadata: { uid }, spec: { state: 'Orphan' } });
-      ports.log.warn('orphaned a replica whose volume is gone', {
+      ports.log.info('orphaned a replica whose volume is gone', {
         volume,
         replica: name,
         storageNode: spec.storageNode,

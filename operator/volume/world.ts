@@ -28,8 +28,8 @@ export interface World {
   readonly connections: readonly VolumeConnection[];
   /** All storage nodes as placement sees them; worked out when it is asked for. Always the same answer. */
   readonly candidates: () => readonly CandidateNode[];
-  /** By the name of the storage node. */
-  readonly storageAgents: ReadonlyMap<string, Liveness>;
+  /** By the name of the storage node: of every one, as a record that is about to be written may name any. */
+  readonly storageAgents: Pick<ReadonlyMap<string, Liveness>, 'get'>;
   /** By the name of the client node. */
   readonly clients: ReadonlyMap<string, Liveness>;
   /**

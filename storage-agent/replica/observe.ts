@@ -19,7 +19,15 @@ import type { VolumeCache } from '../volumes.ts';
 import type { FreshFacts } from './guard.ts';
 import { contradiction, identityOf } from './identity.ts';
 import type { Action, ExportWorld } from './plan.ts';
-import type { ExportFacts, LegFacts, PoolFacts, RecordFacts, ReplicaFacts, ReplicaWorld } from './world.ts';
+import {
+  ERASED_TAG,
+  type ExportFacts,
+  type LegFacts,
+  type PoolFacts,
+  type RecordFacts,
+  type ReplicaFacts,
+  type ReplicaWorld,
+} from './world.ts';
 
 /** The facts of a replica's object. */
 export function replicaFacts(object: VolumeReplica): ReplicaFacts {
@@ -116,18 +124,29 @@ async function exportFacts(ports: Ports, uid: string): Promise<ExportFacts> {
   return { nqn, subsystem, presence };
 }
 
-/** Looks at all the rest that concerns the replica. */
-export async function observeReplica(ports: Ports, volumes: VolumeCache, seen: ExportWorld): Promise<ReplicaWorld> {
+/**
+ * Looks at all the rest that concerns the replica.
+ * @param known the record that let the replica be erased; what is left after that hangs on nothing new
+ */
+export async function observeReplica(
+  ports: Ports,
+  volumes: VolumeCache,
+  seen: ExportWorld,
+  known?: RecordFacts,
+): Promise<ReplicaWorld> {
   const { replica, presence } = seen;
   const node = ports.api.cachedNode();
   const list = await volumes.get();
   const pool = poolFacts(node, replica.pool, list);
   const volume = findVolume(pool, replica.uid, list);
   // Only what may make or destroy data hangs on the record; a standing replica asks nobody.
-  const needsRecord = replica.state === 'Orphan' || (volume === undefined && pool.state === 'ready');
-  const record: RecordFacts = needsRecord
-    ? recordFacts(await ports.api.readVolume(replica.volume), replica)
-    : { state: 'unread' };
+  const needsRecord = replica.state === 'Orphan' ? replica.deleting : volume === undefined && pool.state === 'ready';
+  const isErased = volume === undefined || volume.tags.includes(ERASED_TAG);
+  const record: RecordFacts = !needsRecord
+    ? { state: 'unread' }
+    : isErased && known !== undefined
+      ? known
+      : recordFacts(await ports.api.readVolume(replica.volume), replica);
   const devNo = volume?.devNo;
   const devicePath = devNo === undefined ? undefined : await ports.disks.pathOf(devNo);
   const willExport = replica.hostNqn !== '' && seen.subsystem === undefined;
@@ -156,15 +175,17 @@ async function legFacts(ports: Ports, replica: ReplicaFacts, devicePath: string)
   return { decoded, record: stampOf((isOurs ? volume.status : undefined) ?? {}) };
 }
 
-/** Effects that may make or destroy data: they hang on the volume's record ... */
-const NEEDS_RECORD: ReadonlySet<Action['kind']> = new Set([
-  'create-volume',
-  'copy-volume',
-  'erase-volume',
-  'remove-volume',
-  'release',
-]);
-/** ... and on what LVM says right now. */
+/**
+ * Given an orphan that is being deleted, when its volume is gone or its record omits it, then so it is for ever: neither is
+ * ever undone, and a name is never used again. It need not be asked for again for each step of one erasure.
+ */
+export function isSettled({ state, deleting }: ReplicaFacts, record: RecordFacts): boolean {
+  return state === 'Orphan' && deleting && (record.state === 'gone' || record.state === 'omits');
+}
+
+/** Of these the object need not be read again: an orphan that is being deleted stays one (the API server holds that). */
+const OF_AN_ORPHAN: ReadonlySet<Action['kind']> = new Set(['erase-volume', 'remove-volume', 'release']);
+/** These hang on what LVM says right now. */
 const NEEDS_VOLUME: ReadonlySet<Action['kind']> = new Set([
   'create-volume',
   'copy-volume',
@@ -179,31 +200,32 @@ const NEEDS_VOLUME: ReadonlySet<Action['kind']> = new Set([
 
 /**
  * Reads again, past every cache, what the guard judges an effect by. Only what it needs, because fencing and exporting
- * are what a failing-over volume waits for, and `lvs` is slow.
+ * are what a failing-over volume waits for, and `lvs` is slow. The record is the one that was read for this very decision.
  */
 export async function readFreshFacts(
   ports: Ports,
   volumes: VolumeCache,
   planned: ReplicaFacts,
   action: Action,
+  record: RecordFacts,
 ): Promise<FreshFacts> {
-  const needsRecord = NEEDS_RECORD.has(action.kind) || (action.kind === 'fence' && planned.state === 'Orphan');
-  const [record, list] = await Promise.all([
-    needsRecord ? ports.api.readVolume(planned.volume).then((volume) => recordFacts(volume, planned)) : undefined,
-    NEEDS_VOLUME.has(action.kind) ? volumes.fresh() : [],
-  ]);
+  const list = NEEDS_VOLUME.has(action.kind) ? await volumes.fresh() : [];
   // Last, so that the object is the freshest of them all.
-  const object = await ports.api.readReplica(planned.name);
-  const isSame = object !== undefined && object.metadata.uid === planned.uid;
+  const replica = OF_AN_ORPHAN.has(action.kind) ? planned : await readFacts(ports, planned);
   const pool = poolFacts(ports.api.cachedNode(), planned.pool, list);
   const named = list.filter((each) => each.name === logicalVolumeName(planned.uid));
   return {
-    replica: isSame ? replicaFacts(object) : undefined,
-    record: record ?? { state: 'unread' },
+    replica,
+    record,
     volume: findVolume(pool, planned.uid, list),
     namesake: findNamesake(planned, list),
     adoptable: planned.adopt === undefined ? undefined : findVolume(pool, planned.adopt.replicaUid, list),
     copy: planned.copyUid === undefined ? undefined : findNamed(pool, copyVolumeName(planned.copyUid), list),
     groups: pool.state === 'ready' ? named.map((each) => each.group) : undefined,
   };
+}
+
+async function readFacts(ports: Ports, { name, uid }: ReplicaFacts): Promise<ReplicaFacts | undefined> {
+  const object = await ports.api.readReplica(name);
+  return object !== undefined && object.metadata.uid === uid ? replicaFacts(object) : undefined;
 }

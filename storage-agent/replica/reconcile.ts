@@ -5,10 +5,10 @@ import type { Ports } from '../ports.ts';
 import type { VolumeCache } from '../volumes.ts';
 import { executeAction } from './execute.ts';
 import { guard } from './guard.ts';
-import { observeExport, observeReplica, readFreshFacts } from './observe.ts';
+import { isSettled, observeExport, observeReplica, readFreshFacts } from './observe.ts';
 import { planFencingFirst, planReplica, type Action, type ExportWorld, type StatusIntent } from './plan.ts';
-import { isWorthWriting, messageOf, nextStatus } from './status.ts';
-import type { ReplicaFacts, ReplicaWorld } from './world.ts';
+import { isWorthWriting, messageOf, nextStatus, usedBytes } from './status.ts';
+import type { RecordFacts, ReplicaFacts, ReplicaWorld } from './world.ts';
 
 /** A replica needs at most about ten effects; more in one go means that the world doesn't follow the plan. */
 const MAX_STEPS = 24;
@@ -17,17 +17,31 @@ const AGAIN_MS = 10_000;
 const ORPHAN_AGAIN_MS = 3_000;
 const REFUSED_AGAIN_MS = 1_000;
 
-/** Effects that may take long, so that people want to read about them meanwhile. */
-const LONG: ReadonlySet<Action['kind']> = new Set(['allocate-volume', 'erase-volume']);
+/** A record lets an orphan go a moment after it is one; only what lasts longer is worth telling. */
+const UNTOLD_MS = 2_000;
+/** Fewer bytes are discarded before anybody could read about it. */
+const LONG_BYTES = 1024 ** 3;
 
 /** The loop over one replica: `reconcile(name)` brings it from whatever state it is in to what its object asks for. */
 export interface ReplicaLoop {
   reconcile(name: string): Promise<{ requeueAfterMs?: number }>;
 }
 
-/** Makes the loop. It keeps nothing but the time of the last write of each replica's usage. */
+/** What one run over a replica has learned that can't change any more. */
+interface Run {
+  settled?: RecordFacts;
+}
+
+/** Whether people want to read about an effect meanwhile. */
+function isLong(action: Action, world: ReplicaWorld): boolean {
+  if (action.kind === 'allocate-volume') return true;
+  return action.kind === 'erase-volume' && (usedBytes(world) ?? action.sizeBytes) >= LONG_BYTES;
+}
+
+/** Makes the loop. It keeps times only: of the last write of each replica's usage, and since when an orphan is kept. */
 export function createReplicaLoop(ports: Ports, volumes: VolumeCache): ReplicaLoop {
   const lastWriteMs = new Map<string, number>();
+  const keptSinceMs = new Map<string, number>();
 
   const write = async (world: ReplicaWorld, intent: StatusIntent): Promise<void> => {
     const { name } = world.replica;
@@ -57,22 +71,30 @@ export function createReplicaLoop(ports: Ports, volumes: VolumeCache): ReplicaLo
     }
   };
 
+  /** Whether it is told that an orphan is not erased. */
+  const isKeptLong = (name: string): boolean => {
+    const sinceMs = keptSinceMs.get(name) ?? ports.now();
+    keptSinceMs.set(name, sinceMs);
+    return ports.now() - sinceMs >= UNTOLD_MS;
+  };
+
   /** One look and at most one effect. Undefined when there may be more to do. */
-  const step = async (seen: ExportWorld): Promise<{ requeueAfterMs?: number } | undefined> => {
+  const step = async (seen: ExportWorld, run: Run): Promise<{ requeueAfterMs?: number } | undefined> => {
     const { replica } = seen;
     const fencing = planFencingFirst(seen);
-    if (fencing?.next === 'act') return await carryOut(replica, fencing.action);
-    const world = await observeReplica(ports, volumes, seen);
+    if (fencing?.next === 'act') return await carryOut(replica, fencing.action, { state: 'unread' });
+    const world = await observeReplica(ports, volumes, seen, run.settled);
+    if (isSettled(replica, world.record)) run.settled = world.record;
     const plan = planReplica(world);
     if (plan.next === 'rest') {
       // Our cache may be behind; only what the API server says now contradicts the disk.
       if (plan.status.conflict === true && (await isOutdated(replica))) return { requeueAfterMs: REFUSED_AGAIN_MS };
-      await write(world, plan.status);
+      if (plan.status.code !== 'HF311' || isKeptLong(replica.name)) await write(world, plan.status);
       if (!plan.again) return {};
       return { requeueAfterMs: replica.state === 'Orphan' ? ORPHAN_AGAIN_MS : AGAIN_MS };
     }
-    if (LONG.has(plan.action.kind)) await write(world, plan.status);
-    return await carryOut(replica, plan.action);
+    if (isLong(plan.action, world)) await write(world, plan.status);
+    return await carryOut(replica, plan.action, world.record);
   };
 
   const isOutdated = async (seen: ReplicaFacts): Promise<boolean> => {
@@ -82,8 +104,12 @@ export function createReplicaLoop(ports: Ports, volumes: VolumeCache): ReplicaLo
     return epoch !== seen.epoch || drain !== seen.drain || hostNqn !== seen.hostNqn || lineage !== seen.lineage;
   };
 
-  const carryOut = async (replica: ReplicaFacts, action: Action): Promise<{ requeueAfterMs?: number } | undefined> => {
-    const refusal = guard(action, replica, await readFreshFacts(ports, volumes, replica, action));
+  const carryOut = async (
+    replica: ReplicaFacts,
+    action: Action,
+    record: RecordFacts,
+  ): Promise<{ requeueAfterMs?: number } | undefined> => {
+    const refusal = guard(action, replica, await readFreshFacts(ports, volumes, replica, action, record));
     if (refusal !== undefined) {
       ports.log.warn(`${action.kind} put off: ${refusal}`, { replica: replica.name });
       return { requeueAfterMs: REFUSED_AGAIN_MS };
@@ -95,14 +121,16 @@ export function createReplicaLoop(ports: Ports, volumes: VolumeCache): ReplicaLo
 
   return {
     reconcile: async (name) => {
+      const run: Run = {};
       for (let steps = 0; steps < MAX_STEPS; steps++) {
         const seen = await observeExport(ports, name);
         if (seen === undefined) {
           lastWriteMs.delete(name);
+          keptSinceMs.delete(name);
           return {};
         }
         try {
-          const done = await step(seen);
+          const done = await step(seen, run);
           if (done !== undefined) return done;
         } catch (error) {
           // An API server that is away or newer than our cache is no fault of the replica.

@@ -20,7 +20,7 @@ const MAX_MESSAGE = 1024;
 export const USAGE_REFRESH_MS = 30_000;
 
 /** Bytes that a thin volume has taken from its pool, rounded to 1 MiB so that idle volumes cause no writes. */
-function usedBytes(world: ReplicaWorld): number | undefined {
+export function usedBytes(world: Pick<ReplicaWorld, 'volume'>): number | undefined {
   const { volume } = world;
   if (volume?.dataPercent === undefined) return undefined;
   return Math.round((volume.sizeBytes * volume.dataPercent) / 100 / MIB) * MIB;
@@ -123,12 +123,7 @@ function consistent(
 }
 
 /** Whether the replica's data is still there: told once it is not, and when it is again after that. */
-function dataPresent(
-  { volume }: ReplicaWorld,
-  intent: StatusIntent,
-  before: Condition[],
-  now: Date,
-): Condition[] {
+function dataPresent({ volume }: ReplicaWorld, intent: StatusIntent, before: Condition[], now: Date): Condition[] {
   if (intent.code === 'HF307') {
     const gone = {
       type: DATA_PRESENT,

@@ -11,7 +11,7 @@ import type { ExecResult } from '../../lib/host/exec.ts';
 import { createNvmet } from '../../lib/host/nvmet.ts';
 import { silentLog } from '../../lib/log.ts';
 import type { Ports, StorageApi } from '../ports.ts';
-import { createReplicaLoop } from '../replica/reconcile.ts';
+import { createReplicaLoop, type ReplicaLoop } from '../replica/reconcile.ts';
 import { cacheVolumes } from '../volumes.ts';
 import { Killer } from './crash.ts';
 import { FakeStorage } from './fake-lvm.ts';
@@ -89,6 +89,8 @@ export class FakeNode {
   nodeStatus: StorageNodeStatus | undefined;
   /** Controllers on their way out are gone after this many looks. */
   drainAfterSleeps = 3;
+  /** What was asked of the API server and told it, in order. */
+  readonly requests: string[] = [];
   private sleeps = 0;
   private readonly debugfs: boolean;
 
@@ -149,10 +151,17 @@ export class FakeNode {
       cachedNode: () => this.node,
       cachedReplica: replica,
       cachedReplicas: () => [replica()].filter((each) => each !== undefined),
-      readReplica: () => Promise.resolve(replica()),
-      readVolume: () => Promise.resolve(structuredClone(this.volume)),
+      readReplica: () => {
+        this.requests.push('read replica');
+        return Promise.resolve(replica());
+      },
+      readVolume: () => {
+        this.requests.push('read volume');
+        return Promise.resolve(structuredClone(this.volume));
+      },
       writeReplicaStatus: (_, status) =>
         this.killer.effect('write status', () => {
+          this.requests.push('write status');
           this.onStatus(status);
           if (this.replica !== undefined) this.replica.status = structuredClone(status);
         }),
@@ -162,17 +171,23 @@ export class FakeNode {
         }),
       releaseReplica: (_, uid) =>
         this.killer.effect('release', () => {
+          this.requests.push('release');
           if (this.replica?.metadata.uid === uid) this.replica = undefined;
         }),
     };
   }
 
+  /** The loop of a freshly started agent. */
+  start(): ReplicaLoop {
+    const real = this.ports();
+    const { lvm, volumes } = cacheVolumes(real.lvm, () => real.now());
+    return createReplicaLoop({ ...real, lvm }, volumes);
+  }
+
   /** One run of a freshly started agent's loop over the replica. @throws Killed when it is killed. */
   async run(): Promise<{ requeueAfterMs?: number }> {
     this.nowMs += 60_000;
-    const real = this.ports();
-    const { lvm, volumes } = cacheVolumes(real.lvm, () => real.now());
-    return await createReplicaLoop({ ...real, lvm }, volumes).reconcile('v-r0');
+    return await this.start().reconcile('v-r0');
   }
 
   /**

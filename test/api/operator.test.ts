@@ -476,8 +476,11 @@ describe('the operator on a real API server', () => {
     await removeFinalizer(resource(c2, kinds.volumeConnections), connection, 'holdfast.dev/client-agent');
     await until('volume gone', async () => (await volumes().get('pg')) === undefined);
     expect((await connections().list()).items).toEqual([]);
-    await agents();
-    expect((await replicas().list()).items).toEqual([]);
+    // Its replicas are marked once it is gone, and erased once they are marked.
+    await until('nothing is left', async () => {
+      await agents();
+      return (await replicas().list()).items.length === 0;
+    });
   });
 
   test('SIGTERM ends the operator in order, and gives the lead away', async () => {

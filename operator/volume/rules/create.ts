@@ -5,6 +5,7 @@ import { nothing } from '../decision.ts';
 import type { Facts, Replica } from '../facts.ts';
 import { activeObject, isDoomed, named } from '../facts.ts';
 import { withLeaving } from './heal.ts';
+import { reasons } from './sentences.ts';
 import { placeBeginning } from './source.ts';
 
 /**
@@ -110,6 +111,9 @@ function troubleOf(
   return undefined;
 }
 
+/** A replica that is made within this time is not worth a line about its being made. */
+const BIRTH_MS = 10_000;
+
 /**
  * Given a volume that has never held data, when every replica is ready, then all of them are in sync (of a volume that begins
  * with a snapshot those that were made from its copies), and the attachment record begins at epoch 0. It happens once.
@@ -120,7 +124,9 @@ export const initialise: Rule = (facts): Decision => {
   }
   const waiting = facts.members.filter((replica) => !isBorn(replica));
   if (waiting.length > 0) {
-    return { notes: waiting.map(waitNote) };
+    const youngMs = Math.max(...waiting.map((replica) => BIRTH_MS - ageMs(facts, replica)));
+    const isWell = waiting.every(({ node, object }) => node.alive && object?.status?.phase !== 'Failed');
+    return isWell && youngMs > 0 ? { lookAgainMs: youngMs } : { notes: waiting.map(waitNote) };
   }
   // What was made from a copy has the data; the others get it from those once the volume is attached.
   const isFilled = facts.world.volume.spec.source !== undefined;
@@ -132,9 +138,10 @@ export const initialise: Rule = (facts): Decision => {
       notes: [{ topic: 'create', reason: 'NoSource', message: 'no replica has the data of its source', blocked: true }],
     };
   }
+  const where = facts.members.map((replica) => `${named(replica)}${reasons(replica.record.why)}`).join(', ');
   const message = isFilled
-    ? `${inSync.join(', ')} began with the snapshot, without copying`
-    : `all ${inSync.length} replicas are ready`;
+    ? `${inSync.join(', ')} began with the snapshot, without copying: ${where}`
+    : `all ${inSync.length} replicas are ready: ${where}`;
   return { record: { kind: 'initialise', inSync, event: { type: 'Normal', reason: 'Created', message } } };
 };
 
@@ -149,6 +156,10 @@ export function isBorn(replica: Pick<Replica, 'object'>): boolean {
     object.spec.epoch === 0 &&
     object.spec.hostNqn === ''
   );
+}
+
+function ageMs({ nowMs }: Facts, { record }: Replica): number {
+  return nowMs - (Date.parse(record.since ?? '') || 0);
 }
 
 function waitNote(replica: Replica): Note {

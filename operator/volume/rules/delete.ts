@@ -2,16 +2,15 @@ import { OPERATOR_FINALIZER } from '../../../lib/api/names.ts';
 import type { Decision, Rule } from '../decision.ts';
 import { nothing } from '../decision.ts';
 import type { Facts } from '../facts.ts';
-import { orphan } from './orphans.ts';
 
 /** Given a volume that is to live, when it does not hold the operator's finalizer, then it gets it before anything else. */
 export const holdVolume: Rule = (facts): Decision =>
   facts.deleting || isHeld(facts) ? nothing : { actions: [{ kind: 'addFinalizer' }] };
 
 /**
- * Given a volume that is being deleted, when it is attached, then it is kept and says so. When nobody has it, then every
- * replica becomes an orphan; when all of them are marked and no connection is left, then the volume goes. An orphan on a
- * dead node is erased when its node is back.
+ * Given a volume that is being deleted, when it is attached, then it is kept and says so. When nobody has it and no connection
+ * is left, then it goes. Its replicas become orphans once it is gone: what can be lost is proved by then, and their storage
+ * agents need not wait for it (see `strays.ts`).
  */
 export const deleteVolume: Rule = (facts): Decision => {
   if (!facts.deleting || !isHeld(facts)) {
@@ -25,21 +24,12 @@ export const deleteVolume: Rule = (facts): Decision => {
       : `deletion waits until the volume is detached from ${node}`;
     return { notes: [{ topic: 'delete', reason: 'Attached', message, blocked: asked }] };
   }
-  const objects = ownObjects(facts);
-  const actions = objects.flatMap((object) => orphan(object, 'its volume is deleted'));
-  if (actions.length > 0) {
-    return { actions };
-  }
   if (facts.world.connections.length > 0) {
     const clients = facts.world.connections.map(({ spec }) => spec.node).join(', ');
     return { notes: [{ topic: 'delete', reason: 'Connected', message: `deletion waits until ${clients} has let go` }] };
   }
   return { actions: [{ kind: 'removeFinalizer' }] };
 };
-
-export function ownObjects(facts: Pick<Facts, 'world' | 'uid'>) {
-  return facts.world.replicas.filter(({ spec }) => spec.volumeUid === facts.uid);
-}
 
 export function isHeld(facts: Pick<Facts, 'world'>): boolean {
   return facts.world.volume.metadata.finalizers?.includes(OPERATOR_FINALIZER) ?? false;

@@ -76,7 +76,6 @@ describe('an object that the record does not name', () => {
 
 describe('a volume that is deleted', () => {
   const metadata = { deletionTimestamp: ago(1) };
-  const marked = { spec: { state: 'Orphan' as const }, deleted: true };
 
   test('is kept while it is attached, and says so', () => {
     const decision = deleteVolume(facts({ metadata, attachment }));
@@ -84,23 +83,13 @@ describe('a volume that is deleted', () => {
     expect(decision.notes?.[0]?.message).toBe('deletion waits: the volume is attached to c1; detach it first');
   });
 
-  test('is taken apart when nobody has it: every replica becomes an orphan', () => {
-    expect(deleteVolume(facts({ metadata })).actions?.map(({ kind }) => kind)).toEqual([
-      'orphanReplica',
-      'deleteReplica',
-      'orphanReplica',
-      'deleteReplica',
-    ]);
-  });
-
   test('waits for a client that has not let go yet', () => {
-    const sketch = { metadata, replicas: [marked, marked], moreConnections: [connectionObject('c1', 0, [], true)] };
+    const sketch = { metadata, moreConnections: [connectionObject('c1', 0, [], true)] };
     expect(deleteVolume(facts(sketch)).notes).toMatchObject([{ reason: 'Connected' }]);
   });
 
-  test('goes when all its replicas are marked, also those on dead nodes', () => {
-    const sketch = { metadata, replicas: [marked, marked], dead: { s1: 0 } };
-    expect(deleteVolume(facts(sketch)).actions).toEqual([{ kind: 'removeFinalizer' }]);
+  test('goes when nobody has it, before its replicas and whether their nodes live or not', () => {
+    expect(deleteVolume(facts({ metadata, dead: { s1: 0 } })).actions).toEqual([{ kind: 'removeFinalizer' }]);
   });
 
   test('is held by the finalizer from the beginning, and never given one while it goes', () => {

@@ -118,16 +118,15 @@ export const placeVolume: Rule = (facts): Decision => {
   if (!placed.ok) {
     return { notes: [{ topic: 'place', reason: 'NoPlace', message: placed.message, blocked: true }] };
   }
-  const where = placed.records.map(
-    ({ name, storageNode, why }) => `${name} on ${storageNode} (${(why ?? []).join('; ')})`,
-  );
-  const message = ['placed ' + where.join(', '), ...placed.warnings].join('; ');
   return {
     record: {
       kind: 'place',
       replicas: placed.records,
       nextReplica: placed.nextReplica,
-      event: { type: 'Normal', reason: 'Placed', message },
+      event:
+        placed.warnings.length === 0
+          ? undefined
+          : { type: 'Normal', reason: 'Placed', message: placed.warnings.join('; ') },
     },
   };
 };

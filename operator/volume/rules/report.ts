@@ -6,7 +6,7 @@ import type { Facts } from '../facts.ts';
 import { named } from '../facts.ts';
 import type { ConditionState, Phase } from '../model.ts';
 import { usableBytes } from './expand.ts';
-import { awaySentence, growthSentence } from './sentences.ts';
+import { awaySentence, growthSentence, reasons } from './sentences.ts';
 
 export interface Report {
   readonly phase: Phase;
@@ -156,10 +156,6 @@ function placed(facts: Facts, notes: readonly Note[]): ConditionState {
   }
   const message = facts.members.map((replica) => `${named(replica)}${reasons(replica.record.why)}`).join(', ');
   return condition('Placed', 'True', 'Placed', message);
-}
-
-function reasons(why: readonly string[] | undefined): string {
-  return why === undefined || why.length === 0 ? '' : ` (${why.join('; ')})`;
 }
 
 function ready(facts: Facts, notes: readonly Note[]): ConditionState {

@@ -42,6 +42,11 @@ function nextStep(facts: Facts, dueMs: number): string {
   return dueMs <= facts.nowMs ? 'it is due to be replaced' : `heals onto another node at ${atTime(dueMs)}`;
 }
 
+/** The reasons of placement for a replica, in brackets. */
+export function reasons(why: readonly string[] | undefined): string {
+  return why === undefined || why.length === 0 ? '' : ` (${why.join('; ')})`;
+}
+
 /** Which replicas get data, and which leave once they have it. */
 export function growthSentence(facts: Facts): string {
   const getting = facts.members.filter(({ inSync }) => !inSync).map((replica) => awaySentence(facts, replica));

@@ -360,7 +360,8 @@ const volumeSpec: ReplicatedVolume['spec'] = {
   attachTo: '',
 };
 
-function storageNode(name: string, labels: Record<string, string>): StorageNode {
+/** A storage node that can be used. */
+export function storageNode(name: string, labels: Record<string, string>): StorageNode {
   return {
     metadata: { name, uid: `node-${name}`, labels },
     spec: { addresses: [{ ip: '127.0.0.1', port: 4420 }], pools: [{ name: 'main' }], cordoned: false, draining: false },
