@@ -58,7 +58,7 @@ export function keepOne(undecided: Undecided, wanted: string): VolumeRecovery | 
     epoch: epoch + 1,
     now,
     why: `by your decision the volume goes on from ${chosen.name} on ${chosen.node}, which knows ${describeRecord(chosen)}`,
-    lost: lost(undecided, chosen),
+    lost: lost(undecided, chosen, copies),
   });
 }
 
@@ -83,12 +83,17 @@ function oneOfEachName(
 }
 
 /** What a person must know before deciding. */
-function lost({ disks, mine, api }: Undecided, chosen: DiskCopy): string[] {
+function lost({ disks, mine, api }: Undecided, chosen: DiskCopy, used: readonly DiskCopy[]): string[] {
   const mixedSince = mine?.status?.outOfSync?.[chosen.name]?.mixedSince;
   const others = disks.copies.filter((each) => each !== chosen);
   return [
     `every acknowledged write that ${chosen.name} on ${chosen.node} does not hold is lost, for good:`,
-    ...others.map((each) => `  ${each.name} on ${each.node} knows ${describeRecord(each)}: it gets a full copy`),
+    ...others.map((each) => {
+      const becomes = used.includes(each)
+        ? 'it gets a full copy'
+        : 'it stays on its disk, and is no part of the volume any more';
+      return `  ${each.name} on ${each.node} knows ${describeRecord(each)}: ${becomes}`;
+    }),
     ...(api === undefined ? [] : [`  the API server's record is ${describeStamp(api)}`]),
     'a client that has the volume is cut off; what it has written to the others meanwhile is lost as well',
     mixedSince === undefined

@@ -354,7 +354,14 @@ describe('a person decides', () => {
     expect(plan(evidence)).toMatchObject([{ kind: 'refused', choices: ['pg-r0@s1', 'pg-r0@s2'] }]);
     expect(plan(evidence, [], 'pg-r0')).toMatchObject([{ why: expect.stringContaining('two replicas have the name') }]);
     expect(plan(evidence, [], 'pg-r0@s1')).toMatchObject([
-      { recovery: { status: { inSync: ['pg-r0'], lineage: 2 }, adopt: [], remove: [] } },
+      {
+        recovery: {
+          status: { inSync: ['pg-r0'], lineage: 2 },
+          adopt: [],
+          remove: [],
+          lost: expect.arrayContaining([expect.stringMatching(/pg-r0 on s2 .* it stays on its disk/)]),
+        },
+      },
     ]);
     expect(plan(evidence, [], 'pg-r0@s2')).toMatchObject([
       {
