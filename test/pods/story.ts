@@ -13,6 +13,7 @@ import {
   rolledOut,
   runningPod,
   startPod,
+  volumeOf,
   type Story,
 } from './look.ts';
 import { APP_NODES, claim, CONTROL_NODES, counter, pod, set } from './manifests.ts';
@@ -130,14 +131,44 @@ async function claimAgainstEmptyDir({ cluster, tell }: Story): Promise<void> {
       seconds[`empty-${round}`] = await startPod(cluster, pod(`empty-${round}`, { emptyDir: {} }, 'c2'));
       await applyAll(cluster, claim(`new-${round}`, '64Mi'));
       const volume = { persistentVolumeClaim: { claimName: `new-${round}` } };
+      const stages = claimStages(cluster, `new-${round}`);
       seconds[`claim-${round}`] = await startPod(cluster, pod(`claim-${round}`, volume, 'c2'));
+      Object.assign(seconds, await stages);
     }
     tell.figure('emptyDirPodSeconds', seconds['empty-b'] ?? 0);
     tell.figure('claimPodSeconds', seconds['claim-b'] ?? 0);
+    // Of it, until the claim was bound, until the volume was attached, and until the client had connected it.
+    for (const name of ['claimBoundSeconds', 'claimAttachedSeconds', 'claimConnectedSeconds'])
+      tell.figure(name, seconds[name] ?? 0);
     await cluster.kubectl('delete', 'pod', 'empty-a', 'empty-b', 'claim-a', 'claim-b', '--wait=false');
     await cluster.kubectl('delete', 'pvc', 'new-a', 'new-b', '--timeout=3m');
     return undefined;
   });
+}
+
+/** Seconds from now until each thing that a pod with a new claim waits for. */
+async function claimStages(cluster: Cluster, claimName: string): Promise<Readonly<Record<string, number>>> {
+  const started = performance.now();
+  const reached = async (what: string, is: () => Promise<true | undefined>): Promise<number> => {
+    await until(what, 4 * MINUTE, is);
+    return (performance.now() - started) / 1000;
+  };
+  interface Attachment {
+    readonly spec: { readonly source: { readonly persistentVolumeName?: string } };
+    readonly status?: { readonly attached: boolean };
+  }
+  const claimBoundSeconds = await reached('the claim is bound', () => bound(cluster, claimName));
+  const { name } = (await volumeOf(cluster, claimName)).metadata;
+  const attached = reached('the volume is attached', async () => {
+    const all = await list<Attachment>(cluster.connection, '/apis/storage.k8s.io/v1/volumeattachments');
+    const own = all.find(({ spec }) => spec.source.persistentVolumeName === name);
+    return own?.status?.attached === true ? true : undefined;
+  });
+  const connected = reached('the client has connected it', async () => {
+    const condition = (await volumeOf(cluster, claimName)).status?.conditions?.find(({ type }) => type === 'Attached');
+    return condition?.status === 'True' ? true : undefined;
+  });
+  return { claimBoundSeconds, claimAttachedSeconds: await attached, claimConnectedSeconds: await connected };
 }
 
 async function useStatefulSet({ cluster, tell }: Story): Promise<void> {
