@@ -8,12 +8,14 @@ import {
 } from '../../lib/api/names.ts';
 import type { Action } from './actions.ts';
 import { actionEvent, followedOf } from './actions.ts';
-import type { Fresh, Lists, Objection } from './guard.ts';
-import { listsForAction, listsForRecord, objectToAction, objectToRecord } from './guard.ts';
+import type { Fresh, Objection } from './guard.ts';
+import { objectToAction, objectToRecord } from './guard.ts';
 import { sameJson } from './merge-patch.ts';
-import type { ReplicatedVolume } from './model.ts';
+import type { ReplicatedVolume, VolumeConnection, VolumeReplica } from './model.ts';
+import type { Names, Needed } from './needed.ts';
+import { neededForAction, neededForRecord } from './needed.ts';
 import type { Plan } from './plan.ts';
-import type { Ports, Stores } from './ports.ts';
+import type { Ports, Store, Stores } from './ports.ts';
 import { isAlreadyExists, isConflict, isNotFound } from './ports.ts';
 
 /**
@@ -58,7 +60,7 @@ async function writeStatus(plan: Plan, planned: ReplicatedVolume, ports: Ports):
   const { name, uid, resourceVersion } = planned.metadata;
   if (plan.record !== undefined) {
     // The volume itself need not be read: the write below happens only if it is still as it was when this was planned.
-    const fresh = await withLists(planned, listsForRecord(plan.record), ports);
+    const fresh = await withNeeded(planned, neededForRecord(plan.record, planned), ports);
     const objection = objectToRecord(plan.record, fresh);
     if (objection !== undefined) {
       return `${plan.record.kind}: ${objection}`;
@@ -85,7 +87,7 @@ async function carryOut(
     if (why !== undefined) {
       return { kind: 'stale', why };
     }
-    const fresh = await withLists(volume, listsForAction(action, volume), ports);
+    const fresh = await withNeeded(volume, neededForAction(action, volume), ports);
     if (isDone(action, fresh)) {
       continue;
     }
@@ -133,10 +135,12 @@ async function changeOf(planned: ReplicatedVolume, stores: Stores): Promise<stri
 }
 
 /** Reads those objects of the volume that the guard is going to ask for. */
-async function withLists(volume: ReplicatedVolume, lists: Lists, stores: Stores): Promise<Fresh> {
-  const ofVolume = { fieldSelector: `spec.volume=${volume.metadata.name}` };
-  const replicas = lists.replicas ? (await stores.replicas.list(ofVolume)).items : undefined;
-  const connections = lists.connections ? (await stores.connections.list(ofVolume)).items : undefined;
+async function withNeeded(volume: ReplicatedVolume, needed: Needed, stores: Stores): Promise<Fresh> {
+  const { name } = volume.metadata;
+  const [replicas, connections] = await Promise.all([
+    readNamed<VolumeReplica>(stores.replicas, needed.replicas, name),
+    readNamed<VolumeConnection>(stores.connections, needed.connections, name),
+  ]);
   return {
     volume,
     get replicas() {
@@ -146,6 +150,17 @@ async function withLists(volume: ReplicatedVolume, lists: Lists, stores: Stores)
       return connections ?? notRead('connections');
     },
   };
+}
+
+async function readNamed<T extends VolumeReplica | VolumeConnection>(
+  store: Store<T>,
+  names: Names | undefined,
+  volume: string,
+): Promise<readonly T[] | undefined> {
+  if (names === undefined) return undefined;
+  if (names === 'all') return (await store.list({ fieldSelector: `spec.volume=${volume}` })).items;
+  const found = await Promise.all(names.map((name) => store.get(name)));
+  return found.filter((object) => object !== undefined).filter(({ spec }) => spec.volume === volume);
 }
 
 /** To take what was not read for "there are none" would be to let anything through. */

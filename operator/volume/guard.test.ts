@@ -2,8 +2,9 @@ import { DEFAULT_STALL_POLICY } from '../../lib/api/policy.ts';
 import { describe, expect, test } from '@jest/globals';
 import { hostNqn } from '../../lib/api/names.ts';
 import type { Action, RecordChange } from './actions.ts';
-import type { Fresh, Lists } from './guard.ts';
-import { listsForAction, listsForRecord, objectToAction, objectToRecord } from './guard.ts';
+import type { Fresh } from './guard.ts';
+import { objectToAction, objectToRecord } from './guard.ts';
+import { neededForAction, neededForRecord, type Names, type Needed } from './needed.ts';
 import type { ReplicaRecord } from './model.ts';
 import type { WorldSketch } from './testing/world.ts';
 import { ago, connectionObject, world } from './testing/world.ts';
@@ -11,17 +12,22 @@ import { ago, connectionObject, world } from './testing/world.ts';
 const event = { type: 'Normal', reason: 'X', message: '' } as const;
 
 /** What is read for a guard: it must not ask for more. */
-function only(lists: Lists, sketch: WorldSketch): Fresh {
+function only(needed: Needed, sketch: WorldSketch): Fresh {
   const { volume, replicas, connections } = world(sketch);
   return {
     volume,
     get replicas() {
-      return lists.replicas ? replicas : notRead();
+      return named(needed.replicas, replicas);
     },
     get connections() {
-      return lists.connections ? connections : notRead();
+      return named(needed.connections, connections);
     },
   };
+}
+
+function named<T extends { metadata: { name: string } }>(names: Names | undefined, all: readonly T[]): readonly T[] {
+  if (names === undefined) return notRead();
+  return names === 'all' ? all : all.filter(({ metadata }) => names.includes(metadata.name));
 }
 
 function notRead(): never {
@@ -29,9 +35,9 @@ function notRead(): never {
 }
 
 const judgeRecord = (change: RecordChange, sketch: WorldSketch) =>
-  objectToRecord(change, only(listsForRecord(change), sketch));
+  objectToRecord(change, only(neededForRecord(change, world(sketch).volume), sketch));
 const judge = (action: Action, sketch: WorldSketch) =>
-  objectToAction(action, only(listsForAction(action, world(sketch).volume), sketch));
+  objectToAction(action, only(neededForAction(action, world(sketch).volume), sketch));
 
 const c1 = hostNqn('c1');
 const free = { attachment: { node: '', epoch: 4 }, spec: { attachTo: 'c1' } };

@@ -7,59 +7,20 @@ import { volumeBytes } from '../../lib/api/size.ts';
 import { conflictOf, heldBytes } from './facts.ts';
 import type { Action, RecordChange } from './actions.ts';
 import { sameJson } from './merge-patch.ts';
+import { wasAttached } from './needed.ts';
 import type { ConnectionSpec, ReplicatedVolume, VolumeConnection, VolumeReplica, VolumeStatus } from './model.ts';
 
 /** Objects as the API server has them at this moment. */
 export interface Fresh {
   readonly volume: ReplicatedVolume;
-  /** Every VolumeReplica that names this volume. */
+  /** Those VolumeReplicas of the volume that were asked for (`Needed`). */
   readonly replicas: readonly VolumeReplica[];
-  /** Every VolumeConnection that names this volume. */
+  /** ... and VolumeConnections. */
   readonly connections: readonly VolumeConnection[];
 }
 
 /** Why an effect must not happen; undefined when it may. */
 export type Objection = string | undefined;
-
-/** The objects beside the volume that a guard asks for: nothing else has to be read. */
-export interface Lists {
-  readonly replicas: boolean;
-  readonly connections: boolean;
-}
-
-/** What {@link objectToRecord} asks for. */
-export function listsForRecord({ kind }: RecordChange): Lists {
-  return { replicas: kind !== 'place', connections: kind === 'released' };
-}
-
-/** What {@link objectToAction} asks for, and whoever looks whether it is done already. */
-export function listsForAction(action: Action, volume: ReplicatedVolume): Lists {
-  switch (action.kind) {
-    case 'addFinalizer':
-    case 'createReplica':
-      return { replicas: false, connections: false };
-    case 'removeFinalizer':
-      return { replicas: false, connections: wasAttached(volume) };
-    case 'setAccess':
-    case 'setSize':
-    case 'setLineage':
-    case 'orphanReplica':
-    case 'deleteReplica':
-      return { replicas: true, connections: false };
-    case 'releaseConnection':
-      return { replicas: false, connections: true };
-    case 'setDrain':
-    case 'createConnection':
-    case 'updateConnection':
-    case 'deleteConnection':
-      return { replicas: true, connections: true };
-  }
-}
-
-/** Before that no connection can have been made. */
-function wasAttached({ status }: ReplicatedVolume): boolean {
-  return (status?.attachment?.epoch ?? 0) > 0;
-}
 
 type Check = readonly [holds: boolean, objection: string];
 
