@@ -3,7 +3,7 @@ import type { VolumeConnection } from '../../../lib/api/index.ts';
 import type { ConnectionFacts } from './facts.ts';
 import { VolumeMemory } from './memory.ts';
 import type { AgentPorts } from './ports.ts';
-import { connectionStatus, isUrgent } from './status.ts';
+import { connectionStatus } from './status.ts';
 
 const connection = { metadata: { name: 'v.c1' }, spec: { volume: 'v', epoch: 4, raidDisks: 2, legs: [] } };
 const ports = { bootId: 'boot', clock: { now: () => 0 } } as unknown as AgentPorts;
@@ -23,12 +23,4 @@ test('an array of this epoch is offered', () => {
 test('an array of an earlier epoch is not said to be of this one', () => {
   expect(status('Lost')).not.toHaveProperty('epoch');
   expect(status('Lost')).not.toHaveProperty('devicePath');
-});
-
-// md's words change with every pause of a volume's writer, and each change was a write to the API server.
-test('what md says of a running array is no news, that it runs no more is', () => {
-  const say = (arrayState: string) => ({ phase: 'Connected', arrayState }) as Parameters<typeof isUrgent>[1];
-  expect(isUrgent(say('active'), say('active-idle'))).toBe(false);
-  expect(isUrgent(say('write-pending'), say('active'))).toBe(false);
-  expect(isUrgent(say('active'), say('inactive'))).toBe(true);
 });

@@ -130,11 +130,9 @@ export function isUrgent(before: Status | undefined, after: Status): boolean {
 
 function essence(status: Status | undefined): unknown {
   if (!status) return undefined;
-  const { syncSummary: _, arrayState = '', legs, ...rest } = status;
+  const { syncSummary: _, legs, ...rest } = status;
   return {
     ...rest,
-    // Its words change with every pause of the volume's writer.
-    runs: !['', 'inactive', 'readonly'].includes(arrayState),
     legs: legs?.map(({ replica, state, path, drain, message }) => ({ replica, state, path, drain, message })),
   };
 }
