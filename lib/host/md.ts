@@ -101,7 +101,8 @@ export interface Md {
   /**
    * Adds a member to the running array and starts its sync. The array is frozen meanwhile: otherwise md's own thread may
    * take the half-described member in between, and it counts as in sync without a copy. For the same reason it stays
-   * frozen when a step fails, until a later try gets through.
+   * frozen when a step fails, until a later try gets through. It waits for all I/O under way. @throws Error when another member
+   * has failed meanwhile: once that one is let go of, try again
    */
   addMember(name: string, options: AddMemberOptions): Promise<void>;
   /**
@@ -207,6 +208,16 @@ export function createMd(sysfs: Sysfs): Md {
       throw error;
     }
   };
+  const membersOf = (name: string): MdMember[] =>
+    sysfs
+      .listDirectory(dir(name))
+      .filter((entry) => entry.startsWith('dev-'))
+      .flatMap((entry) => {
+        const device = entry.slice(4);
+        const words = read(memberStatePath(name, device));
+        const slot = parseSlot(read(`${dir(name)}/${entry}/slot`));
+        return words === undefined ? [] : [{ device, state: parseWords(words), slot }];
+      });
   return {
     readArray(name) {
       const md = dir(name);
@@ -222,15 +233,7 @@ export function createMd(sysfs: Sysfs): Md {
         sizeBytes: Number(read(`${md}/component_size`) ?? 0) * 1024,
         unsyncedFromBytes: parseResyncStart(read(`${md}/resync_start`)),
         sync: syncAction === 'idle' ? undefined : parseSyncCompleted(read(`${md}/sync_completed`) ?? 'none'),
-        members: sysfs
-          .listDirectory(md)
-          .filter((entry) => entry.startsWith('dev-'))
-          .flatMap((entry) => {
-            const device = entry.slice(4);
-            const words = read(memberStatePath(name, device));
-            const slot = parseSlot(read(`${md}/${entry}/slot`));
-            return words === undefined ? [] : [{ device, state: parseWords(words), slot }];
-          }),
+        members: membersOf(name),
       };
     },
     list: (prefix) =>
@@ -301,6 +304,14 @@ export function createMd(sysfs: Sysfs): Md {
         else await sysfs.writeAttribute(`${member}/recovery_start`, '0');
         await sysfs.writeAttribute(`${member}/slot`, String(options.slot));
       }
+      // Of a write that began before without the new member no bit tells before it ends. md waits for such writes by itself, but not
+      // for those that it holds because another member has failed (md.c, md_sync_position; raid1.c, freeze_array): the copy would
+      // miss them. This waits for all of them; before 6.7 for no more than md itself does, so what is held then is looked for.
+      await sysfs.writeAttribute(`${md}/suspend_lo`, '0');
+      const holding = membersOf(name).find(
+        ({ state }) => state.has('blocked') || (state.has('write_error') && !state.has('faulty')),
+      );
+      if (holding) throw new Error(`${holding.device} has failed while ${options.device} was added`);
       await sysfs.writeAttribute(`${md}/sync_action`, 'idle');
     },
     async grow(name, { sizeBytes, bitmapBytes, bitmapChunkBytes }) {

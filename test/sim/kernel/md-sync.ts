@@ -27,7 +27,10 @@ export class Sync {
     this.kind = kind;
     this.chunk = kind === 'repair' ? Math.floor(compareFromBytes / chunkBytes) : 0;
     this.interrupted = false;
-    this.soon(() => this.next());
+    const begin = (): void => this.soon(() => this.next());
+    // Of a write that began without the new member no bit says so before it ends (md_do_sync, md_sync_position).
+    if (kind === 'recover') void this.array.quiesce().then(begin);
+    else begin();
   }
 
   interrupt(): void {

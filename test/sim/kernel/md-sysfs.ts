@@ -112,6 +112,8 @@ export async function writeMd(
       return await suspended(array, () => {
         array.holdsWrites = value !== '0';
       });
+    case 'suspend_lo':
+      return await suspended(array, () => undefined);
     case 'new_dev':
       return await suspended(array, () => bind(array, deviceAt(value)));
     case 'array_state':

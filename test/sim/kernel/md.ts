@@ -47,7 +47,7 @@ export class MdArray implements BlockDevice {
   /** What has to wait for the lock of the array (reconfig_mutex). */
   private locked: Promise<void> | undefined;
   /** New writes wait, and all under way have ended or are held for user space (freeze_array). */
-  private quiesced = false;
+  private quiesces = 0;
   private onFrozen: (() => void)[] = [];
   members: Member[] = [];
   running = false;
@@ -210,7 +210,7 @@ export class MdArray implements BlockDevice {
         this.unless(
           () =>
             this.barrier ||
-            this.quiesced ||
+            this.quiesces > 0 ||
             this.members.some((each) => each.slot >= 0 && (each.blocked || this.isBad(each, request))),
           () => this.begin(request, answer),
         ),
@@ -532,16 +532,22 @@ export class MdArray implements BlockDevice {
     this.locked = new Promise((resolve) => {
       unlock = resolve;
     });
-    this.quiesced = true;
+    await this.quiesce(change);
+    this.locked = undefined;
+    unlock();
+    this.wake();
+  }
+
+  /** Does something when I/O under way has ended or is held because it failed, and before more begins (raid1_quiesce). */
+  async quiesce(change: () => Promise<void> | void = () => undefined): Promise<void> {
+    this.quiesces += 1;
     const frozen = new Promise<void>((resolve) => {
       this.onFrozen.push(resolve);
     });
     this.calmDown();
     await frozen;
     await change();
-    this.quiesced = false;
-    this.locked = undefined;
-    unlock();
+    this.quiesces -= 1;
     this.wake();
   }
 
