@@ -48,8 +48,9 @@ export async function startClientAgent(options: ClientAgentOptions): Promise<Cli
   const { node, kube, host, recorder, namespace, leaseDurationMs, log } = options;
   const { clock } = host;
   await host.prepare();
-  // Before anything that may wait: what was held for a snapshot by a process that is gone.
-  await resumeAll(host.md.list(ARRAY_PREFIX), host);
+  // Before anything else, and not waited for: md may wait for a leg whose I/O only a loop can end, as with a valve in the middle of
+  // which that process was killed.
+  const resumed = resumeAll(host.md.list(ARRAY_PREFIX), host);
   const volumes = kube.resource(kinds.replicatedVolumes);
   const connections = kube.resource(kinds.volumeConnections);
   const loops = new Map<string, { loop: VolumeLoop; done: Promise<void>; isBack: boolean }>();
@@ -84,6 +85,7 @@ export async function startClientAgent(options: ClientAgentOptions): Promise<Cli
       log,
       event: (volume, type, reason, message) => recorder.event(volume, type, reason, message),
       observeHost: hostFacts,
+      resumed,
       cachedVolume: (volume) => volumeInformer.get(volume),
       cachedConnection: (wanted) => connectionInformer.get(wanted),
     });

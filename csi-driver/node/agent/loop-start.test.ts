@@ -7,7 +7,7 @@ import { VolumeLoop, type LoopDependencies } from './loop.ts';
 const NQN = 'nqn.2026-01.dev.holdfast:replica:11111111-2222-4333-8444-555555555555:0b000001';
 
 /** A volume with one leg, which is connected; nobody has started its array yet. */
-function world() {
+function world(resumed: Promise<void> = Promise.resolve()) {
   const told: string[] = [];
   const asked: string[] = [];
   const waits: number[] = [];
@@ -112,6 +112,7 @@ function world() {
       }),
       forget: () => undefined,
     },
+    resumed,
     cachedVolume: () => volume,
     cachedConnection: () => connection,
   } as unknown as LoopDependencies;
@@ -126,4 +127,11 @@ test('a start is told of at once, and the new valves are not asked for their pat
   expect(told).toEqual(['Connected']);
   expect(asked).toEqual([]);
   expect(Math.max(...waits())).toBeLessThanOrEqual(20);
+});
+
+// Found by the simulation (seed 55019864): an agent that was killed in the middle of a valve and of a standstill came back to wait for ever.
+test('a start does not wait for what md still holds for a process before this one', async () => {
+  const { loop, told } = world(new Promise(() => undefined));
+  await loop.run();
+  expect(told).toEqual(['Connected']);
 });

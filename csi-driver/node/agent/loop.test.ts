@@ -48,6 +48,7 @@ test('what fails does not keep the rest of the plan from being done', async () =
       read: () => ({ controllers: [], namespaces: new Map(), valves: new Map() }),
       forget: () => undefined,
     },
+    resumed: Promise.resolve(),
     cachedVolume: () => volume,
     cachedConnection: () => connection,
   } as unknown as LoopDependencies;

@@ -34,6 +34,8 @@ export interface LoopDependencies {
   readonly log: Logger;
   readonly event: (volume: ReplicatedVolume, type: 'Normal' | 'Warning', reason: string, message: string) => void;
   readonly observeHost: SharedHostFacts;
+  /** Ends when nothing is held any more that a process before this one had held for a snapshot. */
+  readonly resumed: Promise<void>;
   cachedVolume(name: string): ReplicatedVolume | undefined;
   cachedConnection(name: string): VolumeConnection | undefined;
 }
@@ -77,6 +79,12 @@ export class VolumeLoop {
     this.connection = connection;
     this.deps = deps;
     this.published = connection.status;
+    // A new standstill would be ended together with an old one.
+    const { suspension } = this.memory;
+    suspension.busy = true;
+    void deps.resumed.then(() => {
+      suspension.busy = false;
+    });
   }
 
   /** Looks again at once. */

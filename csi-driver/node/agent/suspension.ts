@@ -125,7 +125,10 @@ async function resume(name: string, { md, clock }: Pick<AgentPorts, 'md' | 'cloc
   }
 }
 
-/** Whatever was held for a process before this one goes on: nobody waits for it any more. */
-export async function resumeAll(names: readonly string[], { md }: Pick<AgentPorts, 'md'>): Promise<void> {
-  await Promise.all(names.filter((name) => md.isSuspended(name)).map((name) => md.resumeWrites(name)));
+/**
+ * Whatever was held for a process before this one goes on: nobody waits for it any more. Ends when md has taken the order, for which
+ * it may wait until I/O has ended that a leg holds back.
+ */
+export async function resumeAll(names: readonly string[], ports: Pick<AgentPorts, 'md' | 'clock'>): Promise<void> {
+  await Promise.all(names.filter((name) => ports.md.isSuspended(name)).map((name) => resume(name, ports)));
 }
