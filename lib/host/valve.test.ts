@@ -33,7 +33,9 @@ describe('a valve', () => {
       devNo: '253:3',
       below: ['nvme0n1'],
       sizeBytes: 2 ** 20,
+      suspended: false,
     });
+    expect(world('1').valves.list('hf-valve-').get(NAME)?.suspended).toBe(true);
   });
 
   test.each([

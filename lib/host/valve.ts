@@ -16,6 +16,8 @@ export interface Valve {
   /** Kernel names of the devices below it, also of one that is gone; its name is not used again while the valve holds it. */
   readonly below: readonly string[];
   readonly sizeBytes: number;
+  /** In the middle of a swap, or left so: all I/O in it waits. */
+  readonly suspended: boolean;
 }
 
 /** `closed`: I/O without a path waits. `open`: it fails. */
@@ -80,8 +82,7 @@ export function createValves(sysfs: Sysfs, exec: Exec): Valves {
     },
     async open(name, path) {
       // A swap that was cut off has left it so: it takes no message then (dm-mpath.c, multipath_message), and ends no I/O.
-      const device = listValves(sysfs, name).get(name)?.device;
-      if (device !== undefined && sysfs.readAttribute(`/sys/block/${device}/dm/suspended`) === '1') {
+      if (listValves(sysfs, name).get(name)?.suspended === true) {
         await unlessGone(['clear', name]);
         await unlessGone(['resume', name]);
       }
@@ -107,9 +108,9 @@ function listValves(sysfs: Sysfs, prefix: string): ReadonlyMap<string, Valve> {
       if (name === undefined || !name.startsWith(prefix)) return [];
       const devNo = sysfs.readAttribute(`/sys/block/${device}/dev`);
       const sizeBytes = Number(sysfs.readAttribute(`/sys/block/${device}/size`) ?? 0) * 512;
-      return devNo === undefined
-        ? []
-        : [{ name, device, devNo, below: sysfs.listDirectory(`/sys/block/${device}/slaves`), sizeBytes }];
+      const suspended = sysfs.readAttribute(`/sys/block/${device}/dm/suspended`) === '1';
+      const below = sysfs.listDirectory(`/sys/block/${device}/slaves`);
+      return devNo === undefined ? [] : [{ name, device, devNo, below, sizeBytes, suspended }];
     });
   return new Map(valves.map((valve) => [valve.name, valve]));
 }

@@ -105,7 +105,8 @@ describe('a leg under an NQN of a former boot', () => {
 
   // Found by the simulation: by the replica's name the old member's error took the new one out of the record.
   test('is not what the record means once the leg of now is a member, although md still has it', async () => {
-    const old = { name: valveName(former.nqn), device: 'dm-old', devNo: '253:9', below: [], sizeBytes: 2 ** 21 };
+    const place = { device: 'dm-old', devNo: '253:9', below: [], sizeBytes: 2 ** 21, suspended: false };
+    const old = { name: valveName(former.nqn), ...place };
     const kernel = { ...host, valves: new Map([...host.valves, [old.name, old]]) } as unknown as HostFacts;
     const faulty = { device: 'dm-old', slot: undefined, state: new Set(['faulty', 'blocked']) };
     array.members.push(faulty);

@@ -41,6 +41,7 @@ function leg(id: 'a' | 'b' | 'c', overrides: Partial<LegFacts> = {}): LegFacts {
       devNo: `253:${slot}`,
       below: [`nvme${slot}n1`],
       sizeBytes: 2 ** 26,
+      suspended: false,
     },
     pathFailed: false,
     pathErred: false,
@@ -317,6 +318,14 @@ describe('a leg that returns', () => {
       namespace: { name: 'nvme7n1', nqn: 'nqn-b', devNo: '259:7', sizeBytes: 1 << 26 },
     });
     expect(plan(facts({ legs: [leg('a'), renamed] })).actions).toEqual([{ kind: 'SwapValve', nqn: 'nqn-b' }]);
+  });
+
+  // Found by the simulation (seed 55030647): killed while it widened its valves, and the API server came back without the growth.
+  test('a valve that was left suspended is swapped again, whatever is wanted by now', () => {
+    const left = leg('b');
+    const suspended = { ...left, valve: { ...left.valve!, suspended: true } };
+    expect(plan(facts({ legs: [leg('a'), suspended] })).actions).toEqual([{ kind: 'SwapValve', nqn: 'nqn-b' }]);
+    expect(plan(facts({ legs: [leg('a'), { ...suspended, busy: true }] })).actions).toEqual([]);
   });
 
   test('whose path the valve gave up is used again', () => {

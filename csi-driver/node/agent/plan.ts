@@ -304,7 +304,8 @@ function mend(leg: LegFacts, facts: ConnectionFacts): Action[] {
   const rescans = isToRescan(leg, facts) ? [rescan(leg)] : [];
   if (!leg.valve || !isLive(leg)) return rescans;
   const swapped = leg.namespace !== undefined && !leg.valve.below.includes(leg.namespace.name);
-  if (swapped || isToWiden(leg, facts)) return [...rescans, { kind: 'SwapValve', nqn: leg.nqn }];
+  // One that an agent before this one was killed in is done again, also when nothing calls for it any more.
+  if (swapped || leg.valve.suspended || isToWiden(leg, facts)) return [...rescans, { kind: 'SwapValve', nqn: leg.nqn }];
   const isReady = leg.pathFailed && leg.reinstateInMs <= 0;
   return isReady ? [...rescans, { kind: 'ReinstatePath', nqn: leg.nqn }] : rescans;
 }
