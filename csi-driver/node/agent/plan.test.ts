@@ -200,6 +200,18 @@ describe('a leg that falls silent', () => {
     expect(plan(facts({ legs: [leg('a', { goodForMs: 200 }), silent(5000)] })).actions).toEqual([]);
   });
 
+  // Seen in the lab: a client lost its network, and the second leg's next try came more than a second after the first one's.
+  test('is given legTimeout once the other one is back, at most 5 s', () => {
+    const kinds = (goodForMs: number, legTimeoutMs: number): readonly string[] =>
+      plan(facts({ legTimeoutMs, legs: [leg('a', { goodForMs }), silent(600_000)] })).actions.map(({ kind }) => kind);
+    expect(kinds(2999, 3000)).toEqual([]);
+    expect(kinds(3000, 3000)).toEqual(['Drop']);
+    expect(kinds(4999, 60_000)).toEqual([]);
+    expect(kinds(5000, 60_000)).toEqual(['Drop']);
+    const erring = leg('b', { pathFailed: true, pathErred: true, goodForMs: 0 });
+    expect(plan(facts({ legs: [leg('a', { goodForMs: 1000 }), erring] })).actions).toMatchObject([{ kind: 'Drop' }]);
+  });
+
   test('is not dropped for the sake of a leg that is not in sync', () => {
     const legs = [leg('a', { recorded: false, member: member('dm-a', 0, 'spare') }), silent(5000)];
     const planned = plan(facts({ legs, array: array({ syncAction: 'recover' }) }));

@@ -6,6 +6,11 @@ import { isHolding, isSuspensionPending, planSuspension } from './suspension-pla
 
 /** A leg counts as alive for a decision about another one only when it has worked for this long without a pause. */
 const STEADY_MS = 1000;
+/**
+ * Where that other one is just silent: a client that had lost all its legs gets them back one after the other, each at its own next
+ * try (nvme-tcp: a try is given up after 3 s, and the next one follows a second or two later).
+ */
+const RETURN_MS = 5000;
 
 /**
  * What to do next for one volume on this client node. Pure: the same facts give the same plan. The laws it keeps are
@@ -274,7 +279,8 @@ function whyFailing(leg: LegFacts, facts: ConnectionFacts): string {
 
 /** The other in-sync members that work: one of them must be left when a leg is dropped. */
 function survivors(facts: ConnectionFacts, dropped: readonly LegFacts[]): LegFacts[] {
-  const steadyMs = Math.min(STEADY_MS, facts.legTimeoutMs / 2);
+  const isSilent = dropped.some((leg) => leg.desired && !leg.pathErred && !(leg.member && hasErred(leg.member)));
+  const steadyMs = isSilent ? Math.min(RETURN_MS, facts.legTimeoutMs) : Math.min(STEADY_MS, facts.legTimeoutMs / 2);
   return facts.legs.filter(
     (leg) =>
       !dropped.includes(leg) &&
