@@ -177,10 +177,11 @@ function createCopy({ snapshot, volume }: Member, { metadata, spec }: VolumeRepl
   };
 }
 
-/** Asks the clients to get ready, or to hold. */
+/** Asks the clients to get ready, or to hold; of a group none holds while another volume of it is another snapshot's. */
 function ask(parts: readonly Part[], hold: boolean, limitMs: number): readonly SnapshotAction[] {
-  return parts.flatMap(({ member: { connection }, subject, request }): readonly SnapshotAction[] => {
-    if (subject.kind !== 'attached' || connection === undefined) return [];
+  if (hold && parts.some(({ member }) => member.rival !== undefined)) return [];
+  return parts.flatMap(({ member: { connection, rival }, subject, request }): readonly SnapshotAction[] => {
+    if (subject.kind !== 'attached' || connection === undefined || rival !== undefined) return [];
     const { suspend } = connection.spec;
     if (suspend?.request === request && (suspend.hold || !hold)) return [];
     const { name, uid = '' } = connection.metadata;
@@ -208,7 +209,9 @@ function prepare(parts: readonly Part[], set: SnapshotSet, nowMs: number, starte
     }
     const slow = none || !isLate ? open.map(({ spec }) => `waits for ${spec.storageNode} to make ready`) : [];
     const isClientReady = subject.kind !== 'attached' || member.connection?.status?.suspension?.request === request;
-    return isClientReady ? slow : [...slow, `waits until the array of ${volume} on its client is at peace`];
+    const { rival } = member;
+    const awaited = rival === undefined ? `until the array of ${volume} on its client is at peace` : `for ${rival}`;
+    return isClientReady ? slow : [...slow, `waits ${awaited}`];
   });
   if (reasons.length === 0) return undefined;
   return {

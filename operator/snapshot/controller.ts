@@ -60,6 +60,7 @@ export function createSnapshotController(options: SnapshotControllerOptions) {
     caches: {
       snapshot: (name) => snapshots.get(name),
       group: (name) => snapshots.byIndex('group', name),
+      snapshotsOf: (volume) => snapshots.byIndex('volume', volume),
       copiesOf: (snapshot) => copies.byIndex('snapshot', snapshot),
       volume: (name) => volumes.get(name),
       madeFrom: (snapshot) => volumes.byIndex(MADE_FROM, snapshot),

@@ -9,12 +9,14 @@ import type {
 import type { Clock } from '../../lib/clock.ts';
 import { isAlreadyExists, isConflict, isNotFound, type Logger, type Store } from '../volume/ports.ts';
 import { planSnapshots } from './plan.ts';
+import { isRequestOf } from './status.ts';
 import type { Member, SnapshotAction, SnapshotSet, Untouched } from './world.ts';
 
 /** What the informers know. */
 export interface SnapshotCaches {
   readonly snapshot: (name: string) => ReplicatedSnapshot | undefined;
   readonly group: (name: string) => readonly ReplicatedSnapshot[];
+  readonly snapshotsOf: (volume: string) => readonly ReplicatedSnapshot[];
   readonly copiesOf: (snapshot: string) => readonly SnapshotReplica[];
   readonly volume: (name: string) => ReplicatedVolume | undefined;
   /** Volumes without data that are to be made from the snapshot, or are clones of which it is the snapshot. */
@@ -58,22 +60,42 @@ export function createSnapshotReconciler(options: SnapshotReconcilerOptions) {
     const { volume: volumeName, forVolume } = snapshot.spec;
     const volume = caches.volume(volumeName);
     const attachment = volume?.status?.attachment;
+    const connection = caches
+      .connectionsOf(volumeName)
+      .find(
+        ({ spec }) =>
+          spec.volumeUid === volume?.metadata.uid && spec.node === attachment?.node && spec.epoch === attachment.epoch,
+      );
     return {
       snapshot,
       volume,
       replicas: caches.replicasOf(volumeName),
-      connection: caches
-        .connectionsOf(volumeName)
-        .find(
-          ({ spec }) =>
-            spec.volumeUid === volume?.metadata.uid &&
-            spec.node === attachment?.node &&
-            spec.epoch === attachment.epoch,
-        ),
+      connection,
+      rival: rivalOf(snapshot, connection),
       copies: caches.copiesOf(name).filter(({ spec }) => spec.snapshotUid === uid),
       users: caches.madeFrom(name).map(({ metadata }) => metadata.name),
       heir: forVolume === undefined ? undefined : caches.volume(forVolume),
     };
+  };
+
+  /** Sets that want the same volumes all have the same order, so that none waits for another one that waits for it. */
+  const turnOf = ({ metadata, spec }: ReplicatedSnapshot): string => {
+    const set = spec.group === undefined ? [metadata] : caches.group(spec.group.name).map((each) => each.metadata);
+    const [first = ''] = set.map(({ creationTimestamp = '' }) => creationTimestamp).toSorted();
+    return `${first} ${keyOf({ metadata, spec })}`;
+  };
+
+  /**
+   * A client holds writes for one snapshot at a time. Given a request of another one that is still being taken, then that one comes
+   * first, unless it came later and nothing is held for it yet.
+   */
+  const rivalOf = (snapshot: ReplicatedSnapshot, connection: VolumeConnection | undefined): string | undefined => {
+    const { suspend } = connection?.spec ?? {};
+    if (suspend === undefined) return undefined;
+    const other = caches.snapshotsOf(snapshot.spec.volume).find((each) => isRequestOf(each, suspend.request));
+    if (other === undefined || keyOf(other) === keyOf(snapshot)) return undefined;
+    const isOver = other.status?.phase === 'Ready' || other.metadata.deletionTimestamp !== undefined;
+    return isOver || (!suspend.hold && turnOf(snapshot) < turnOf(other)) ? undefined : other.metadata.name;
   };
 
   /** Since when all clients of the set have been seen to hold writes. */

@@ -59,6 +59,39 @@ describe('a snapshot of a volume that a client has', () => {
     expect(suspendOf('v.c1')).toBeUndefined();
   });
 
+  // Found by the simulation (seed 71000478): two took turns in asking, as fast as the API server answered, and neither was ever taken.
+  test('waits for another one of the same volume that is being taken, which is said', async () => {
+    const first = suspendOf('v.c1')?.request;
+    stage.snapshot('snap-2', { volume: 'v' });
+    await stage.operate();
+    agents('s1', 's2');
+    await stage.operate();
+    expect(suspendOf('v.c1')?.request).toBe(first);
+    expect(statusOf('snap-2')?.message).toMatch('waits for snap');
+    await ready();
+    await suspended();
+    agents('s1', 's2');
+    await stage.operate();
+    stage.answer('v.c1', 'Released', { token: 't1', heldMs: 12 });
+    await stage.operate();
+    expect(statusOf('snap')?.phase).toBe('Ready');
+    await stage.operate();
+    expect(suspendOf('v.c1')?.request).toBe(`${stage.snapshots.rows.get('snap-2')?.metadata.uid}/1`);
+  });
+
+  test('comes before one that was asked for later, as long as that one holds nothing', async () => {
+    stage.snapshot('snap-later', { volume: 'v' });
+    const { uid = '' } = stage.snapshots.rows.get('snap-later')?.metadata ?? {};
+    const asked = { request: `${uid}/1`, release: '', limitMs: 4000 };
+    const first = suspendOf('v.c1')?.request;
+    stage.connections.patch('v.c1', { spec: { suspend: { ...asked, hold: true } } });
+    await stage.operate();
+    expect(suspendOf('v.c1')?.request).toBe(asked.request);
+    stage.connections.patch('v.c1', { spec: { suspend: { ...asked, hold: false } } });
+    await stage.operate();
+    expect(suspendOf('v.c1')?.request).toBe(first);
+  });
+
   // Given a copy that was taken after the client went on, then its content is a later one: it never counts.
   test('a copy that comes too late is erased', async () => {
     await ready();

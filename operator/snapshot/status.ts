@@ -20,11 +20,16 @@ export function requestOf({ metadata }: ReplicatedSnapshot, attempt: number): st
   return `${metadata.uid ?? ''}/${attempt}`;
 }
 
+/** Whether a request is one of the snapshot's tries. */
+export function isRequestOf({ metadata }: ReplicatedSnapshot, request: string): boolean {
+  return metadata.uid !== undefined && request.startsWith(`${metadata.uid}/`);
+}
+
 /** Takes a request back that was made for this snapshot: whoever holds writes for it lets them go on. */
 export function withdraw({ snapshot, connection }: Member): readonly SnapshotAction[] {
   const { suspend } = connection?.spec ?? {};
   if (connection === undefined || suspend === undefined) return [];
-  if (!suspend.request.startsWith(requestOf(snapshot, 0).slice(0, -1))) return [];
+  if (!isRequestOf(snapshot, suspend.request)) return [];
   const { name, uid = '' } = connection.metadata;
   return [{ kind: 'suspend', connection: name, uid, suspend: undefined }];
 }

@@ -19,6 +19,8 @@ export interface Member {
   readonly copies: readonly SnapshotReplica[];
   /** Volumes that are being made from it and have no data yet. */
   readonly users: readonly string[];
+  /** Another snapshot of the volume, whose turn it is. */
+  readonly rival: string | undefined;
   /** The volume for which alone it is taken (spec.forVolume). */
   readonly heir: ReplicatedVolume | undefined;
 }

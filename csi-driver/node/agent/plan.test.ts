@@ -724,6 +724,18 @@ describe('while md is being asked to add or to remove a member, which waits for 
     expect(plan(facts({ legs: [leg('a'), away], reshaping: 'nqn-b' })).actions).toEqual([]);
   });
 
+  // Found by the simulation (seed 71000478): md waited for a write that it held for the leg that joined, and nobody let it go.
+  test('the leg that joins is dropped like any other once md sends it something', () => {
+    const drops = (...state: string[]): unknown => {
+      const placed = { recorded: false, busy: true, quietMs: 9000, member: member('dm-b', 1, ...state) };
+      const joining = leg('b', state.length > 1 ? { ...placed, quietMs: 0 } : { ...placed, ...connecting('b') });
+      return plan(facts({ legs: [leg('a'), joining], reshaping: 'nqn-b' })).actions;
+    };
+    const dropped = [{ kind: 'Drop', legs: [{ nqn: 'nqn-b' }], record: false }];
+    expect(drops('spare')).toMatchObject(dropped);
+    expect(drops('spare', 'write_error', 'blocked')).toMatchObject(dropped);
+  });
+
   test('no array is stopped, and none is started under the same name', () => {
     expect(plan(facts({ releasing: true, reshaping: 'nqn-b' })).actions).toEqual([]);
     const start = { array: undefined, legs: [leg('a', { member: undefined })], reshaping: 'nqn-b' };

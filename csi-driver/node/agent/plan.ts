@@ -255,8 +255,9 @@ export function slowLegs({ legs }: Pick<ConnectionFacts, 'legs'>): LegFacts[] {
  */
 function isFailing(leg: LegFacts, facts: ConnectionFacts): boolean {
   if (!leg.member) return leg.recorded;
-  // md is taking it in, and has not yet sent it anything.
-  if (leg.nqn === facts.reshaping && !leg.recorded && !leg.member.state.has('faulty')) return false;
+  // md is taking it in, and has not yet sent it anything. From when it has its place on, md waits for it like for any other.
+  const { slot, state } = leg.member;
+  if (leg.nqn === facts.reshaping && !leg.recorded && slot === undefined && !state.has('faulty')) return false;
   if (hasErred(leg.member)) return leg.recorded || !isReleased(leg);
   if (!leg.desired) return facts.recordedElsewhere.length === 0;
   // The record is of another time: an API server that was restored says so of a leg that lacks writes since.

@@ -54,6 +54,7 @@ export function createStage() {
     caches: {
       snapshot: (name) => snapshots.rows.get(name),
       group: (name) => [...snapshots.rows.values()].filter(({ spec }) => spec.group?.name === name),
+      snapshotsOf: (name) => [...snapshots.rows.values()].filter(({ spec }) => spec.volume === name),
       copiesOf: (name) => [...copies.rows.values()].filter(({ spec }) => spec.snapshot === name),
       volume: (name) => volumes.rows.get(name),
       madeFrom: (name) =>
