@@ -150,7 +150,7 @@ function agentPorts(boot: Boot, program: ProgramHandle, bootId: string): AgentPo
     writeAttribute: (path, value) =>
       turn(`echo ${value} > ${path.replace('/sys/block/', '')}`, async () => {
         try {
-          await boot.sysfs.write(path, value);
+          await boot.sysfs.write(path, value, () => program.alive);
         } catch (error) {
           const { code = 'UNKNOWN' } = error as { code?: string };
           throw new SysfsError(`writing "${value}" to ${path}: ${code}`, code);

@@ -61,7 +61,9 @@ export async function writeMd(
   file: string,
   value: string,
   deviceAt: (devNo: string) => ValveDevice | undefined,
+  isAlive: () => boolean,
 ): Promise<void> {
+  const suspended = async (change: () => void): Promise<void> => await whileSuspended(array, change, isAlive);
   if (needsLock(file, value)) await array.unlocked();
   switch (file) {
     case 'metadata_version':
@@ -109,13 +111,13 @@ export async function writeMd(
       return;
     case 'suspend_hi':
       if (!array.running) throw errno('EINVAL', file);
-      return await suspended(array, () => {
+      return await suspended(() => {
         array.holdsWrites = value !== '0';
       });
     case 'suspend_lo':
-      return await suspended(array, () => undefined);
+      return await suspended(() => undefined);
     case 'new_dev':
-      return await suspended(array, () => bind(array, deviceAt(value)));
+      return await suspended(() => bind(array, deviceAt(value)));
     case 'array_state':
       return await setState(array, value);
     case 'sync_action':
@@ -123,7 +125,7 @@ export async function writeMd(
     default: {
       const { member, attribute = '' } = memberOf(array, file);
       if (!member) throw errno('ENOENT', file);
-      if (attribute === 'state' && value === 'remove') return await suspended(array, () => remove(array, member));
+      if (attribute === 'state' && value === 'remove') return await suspended(() => remove(array, member));
       return setMember(array, member, attribute, value);
     }
   }
@@ -134,10 +136,14 @@ function needsLock(file: string, value: string): boolean {
   return file.startsWith('dev-') || file === 'new_dev' || (file === 'array_state' && value !== 'active');
 }
 
-/** mddev_suspend_and_lock, around a change of which members there are. */
-async function suspended(array: MdArray, change: () => void): Promise<void> {
+/**
+ * mddev_suspend, around a change. The wait ends with the process that waits: one that is killed has changed nothing (it is
+ * interruptible).
+ */
+async function whileSuspended(array: MdArray, change: () => void, isAlive: () => boolean): Promise<void> {
   if (array.running) await array.suspend();
   try {
+    if (!isAlive()) throw errno('EINTR', array.name);
     change();
   } finally {
     if (array.running) array.resume();

@@ -66,8 +66,8 @@ export class SysfsTree {
     return [];
   }
 
-  /** @throws Error with the kernel's errno as its code */
-  async write(path: string, value: string): Promise<void> {
+  /** @param isAlive whether the program that writes still runs @throws Error with the kernel's errno as its code */
+  async write(path: string, value: string, isAlive: () => boolean = () => true): Promise<void> {
     if (path === NEW_ARRAY) {
       if (this.arrays.has(value)) throw errno('EEXIST', path);
       this.arrays.set(value, new MdArray(value, `9:${(this.minors += 1)}`, this.world, this.nvme.boot));
@@ -75,7 +75,7 @@ export class SysfsTree {
     }
     const { thing, file } = this.find(path);
     if (thing instanceof MdArray && file.startsWith('md/')) {
-      await writeMd(thing, file.slice(3), value, (devNo) => this.mapper.byDevNo(devNo));
+      await writeMd(thing, file.slice(3), value, (devNo) => this.mapper.byDevNo(devNo), isAlive);
       if (file === 'md/array_state' && value === 'clear') this.arrays.delete(thing.name);
       return;
     }
