@@ -79,7 +79,8 @@ describe('the record', () => {
     const api = server(volume(5, { inSync: ['v-b', 'v-c'], recordGeneration: 3, outOfSync: { 'v-a': away } }));
     const known = volume(9, { inSync: ['v-a', 'v-b'], recordGeneration: 6, outOfSync: { 'v-c': away } });
     await changeRecord(api.resource, known, owner, withoutB);
-    expect(api.patches).toEqual([{ inSync: ['v-a'], recordGeneration: 7, outOfSync: { 'v-a': null, 'v-c': away } }]);
+    const outOfSync = { 'v-a': null, 'v-c': away };
+    expect(api.patches).toEqual([{ inSync: ['v-a'], recordGeneration: 7, outOfSync, attachment: { clean: false } }]);
   });
 
   test('is told to an API server that has forgotten it', async () => {
@@ -87,6 +88,16 @@ describe('the record', () => {
     const anew = ({ inSync = [] }: Status) => ({ inSync, outOfSync: {}, anew: true });
     await changeRecord(api.resource, volume(9, { recordGeneration: 6 }), owner, anew);
     expect(api.stored().status).toMatchObject({ inSync: ['v-a', 'v-b'], recordGeneration: 7 });
+  });
+
+  // Found by the simulation (seed 908108655): the array started anew without a resync after it had been taken away from its writers.
+  test('is told with the array in use, of which a backup from before its start does not know', async () => {
+    const attachment = { node: 'c1', hostNqn: 'h', epoch: 7, clean: true };
+    const api = server(volume(5, { recordGeneration: 3, attachment }));
+    const anew = ({ inSync = [] }: Status) => ({ inSync, outOfSync: {}, anew: true });
+    const known = volume(9, { recordGeneration: 6, attachment: { ...attachment, clean: false } });
+    await changeRecord(api.resource, known, owner, anew);
+    expect(api.stored().status?.attachment).toMatchObject({ clean: false });
   });
 
   // Found by the simulation: by now the API server has given the name to another, empty replica.

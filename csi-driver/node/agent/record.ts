@@ -81,6 +81,8 @@ export async function changeRecord(
     // A start is a new record as well: from then on the legs may differ, which the one before does not say.
     const isNew =
       forgotten || wanted.anew === true || wanted.clean === false || inSync.join() !== [...before].sort().join();
+    // Nor does a backup know that the array was started since.
+    const clean = wanted.clean ?? (forgotten ? cached.status?.attachment?.clean : undefined);
     const recordGeneration = Math.max(status.recordGeneration ?? 0, knownGeneration) + 1;
     const patch = {
       metadata: { resourceVersion: volume.metadata.resourceVersion },
@@ -88,7 +90,7 @@ export async function changeRecord(
         inSync,
         ...(isNew ? { recordGeneration } : {}),
         outOfSync: forgotten ? instead(volume.status.outOfSync, status.outOfSync, wanted.outOfSync) : wanted.outOfSync,
-        ...(wanted.clean === undefined ? {} : { attachment: { clean: wanted.clean } }),
+        ...(clean === undefined ? {} : { attachment: { clean } }),
       },
     };
     try {
