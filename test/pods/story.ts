@@ -131,11 +131,9 @@ async function claimAgainstEmptyDir({ cluster, tell }: Story): Promise<void> {
       seconds[`empty-${round}`] = await startPod(cluster, pod(`empty-${round}`, { emptyDir: {} }, 'c2'));
       await applyAll(cluster, claim(`new-${round}`, '64Mi'));
       const volume = { persistentVolumeClaim: { claimName: `new-${round}` } };
-      const [claimed, stages] = await Promise.all([
-        startPod(cluster, pod(`claim-${round}`, volume, 'c2')),
-        claimStages(cluster, `new-${round}`),
-      ]);
-      Object.assign(seconds, stages, { [`claim-${round}`]: claimed });
+      const stages = claimStages(cluster, `new-${round}`);
+      seconds[`claim-${round}`] = await startPod(cluster, pod(`claim-${round}`, volume, 'c2'));
+      Object.assign(seconds, await stages);
     }
     tell.figure('emptyDirPodSeconds', seconds['empty-b'] ?? 0);
     tell.figure('claimPodSeconds', seconds['claim-b'] ?? 0);
@@ -161,21 +159,16 @@ async function claimStages(cluster: Cluster, claimName: string): Promise<Readonl
   }
   const claimBoundSeconds = await reached('the claim is bound', () => bound(cluster, claimName));
   const { name } = (await volumeOf(cluster, claimName)).metadata;
-  const attached = (): Promise<number> =>
-    reached('the volume is attached', async () => {
-      const all = await list<Attachment>(cluster.connection, '/apis/storage.k8s.io/v1/volumeattachments');
-      const own = all.find(({ spec }) => spec.source.persistentVolumeName === name);
-      return own?.status?.attached === true ? true : undefined;
-    });
-  const connected = (): Promise<number> =>
-    reached('the client has connected it', async () => {
-      const condition = (await volumeOf(cluster, claimName)).status?.conditions?.find(
-        ({ type }) => type === 'Attached',
-      );
-      return condition?.status === 'True' ? true : undefined;
-    });
-  const [claimAttachedSeconds, claimConnectedSeconds] = await Promise.all([attached(), connected()]);
-  return { claimBoundSeconds, claimAttachedSeconds, claimConnectedSeconds };
+  const attached = reached('the volume is attached', async () => {
+    const all = await list<Attachment>(cluster.connection, '/apis/storage.k8s.io/v1/volumeattachments');
+    const own = all.find(({ spec }) => spec.source.persistentVolumeName === name);
+    return own?.status?.attached === true ? true : undefined;
+  });
+  const connected = reached('the client has connected it', async () => {
+    const condition = (await volumeOf(cluster, claimName)).status?.conditions?.find(({ type }) => type === 'Attached');
+    return condition?.status === 'True' ? true : undefined;
+  });
+  return { claimBoundSeconds, claimAttachedSeconds: await attached, claimConnectedSeconds: await connected };
 }
 
 async function useStatefulSet({ cluster, tell }: Story): Promise<void> {

@@ -1,10 +1,10 @@
 import type { ReplicatedVolume } from '../../../lib/api/index.ts';
 import { arrayName } from '../../../lib/api/names.ts';
 import { sleep, type Clock } from '../../../lib/clock.ts';
+import { hasErred } from '../../../lib/host/md.ts';
 import { isRecordCurrent } from './bitmap-claims.ts';
 import { factsOf, isMember, record, type ExecuteContext } from './context.ts';
 import type { Action, DroppedLeg, LegFacts } from './facts.ts';
-import { erred } from './join.ts';
 import { stampWithout, stayingLegs, writeLegRecords } from './leg-records.ts';
 import { GROWING, inBackground } from './legs.ts';
 
@@ -133,15 +133,15 @@ async function finish({ leg, reason }: Dropped, recorded: boolean, context: Exec
   const trace = memory.leg(leg.nqn);
   askDrain(leg.nqn, context);
   trace.sync = undefined;
-  const isErring = erred(leg);
-  if (isErring) trace.holdOff(ports.clock.monotonicMs());
+  const erred = leg.pathErred || (leg.member !== undefined && hasErred(leg.member));
+  if (erred) trace.holdOff(ports.clock.monotonicMs());
   log.warn('leg dropped', { leg: leg.replica, reason, recorded });
   context.event('Warning', 'LegDropped', `${leg.replica}: ${reason}`);
   const { controller, nqn } = leg;
   if (controller)
     await inBackground({ kind: 'Drop', nqn }, context, () => ports.nvme.deleteController(controller.name));
   const wasCopied = !leg.recorded && leg.member !== undefined && !leg.member.state.has('in_sync');
-  if (wasCopied && !isErring) await recordBrokenCopy(leg, reason, context);
+  if (wasCopied && !erred) await recordBrokenCopy(leg, reason, context);
 }
 
 /**

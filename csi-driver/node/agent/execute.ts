@@ -27,7 +27,6 @@ import {
   withArray,
   withSuspension,
 } from './legs.ts';
-import { isReleased } from './plan.ts';
 import { assemble, link, stop } from './start-stop.ts';
 import { endSuspension, prepareSuspension, suspend } from './suspension.ts';
 
@@ -122,11 +121,14 @@ async function removeLeg(leg: LegFacts, context: ExecuteContext): Promise<void> 
   if (!leg.member) return;
   // A drop that was cut off, or a swap that ended after it, may have left a valve closed. md waits for all I/O under way, not for
   // this leg's alone.
-  const failed = facts.legs.filter((each) => !each.recorded && each.member && isReleased(each));
-  for (const each of failed) await openValve(each, context);
+  for (const each of facts.legs) if (!each.recorded && isFailed(each)) await openValve(each, context);
   await ports.md.removeMember(arrayName(connection.spec.volumeUid), leg.member.device);
   await ports.valves.remove(valveName(leg.nqn));
 }
+
+/** md has failed it, and holds nothing for it any more. */
+const isFailed = ({ member }: LegFacts): boolean =>
+  member?.state.has('faulty') === true && !member.state.has('blocked');
 
 /** Adds a leg to the running array; md copies what it lacks while I/O goes on. */
 async function join(action: Extract<Action, { kind: 'Join' }>, context: ExecuteContext): Promise<void> {

@@ -19,10 +19,6 @@ export function isProvenInSync(leg: LegFacts, array: MdArray): boolean {
   );
 }
 
-/** Its path answered with an error, or md has failed it or holds writes because of one. */
-export const erred = ({ pathErred, member }: LegFacts): boolean =>
-  pathErred || (member !== undefined && hasErred(member));
-
 /** md counts it as in sync, in a place of its own. */
 export const isWhole = ({ state, slot }: MdMember): boolean => state.has('in_sync') && slot !== undefined;
 

@@ -1,7 +1,7 @@
 import { hasErred, isRunning, type MdArray, type MdMember } from '../../../lib/host/md.ts';
 import type { Action, ConnectionFacts, LegFacts, Plan } from './facts.ts';
 import { growth, growthWait, isToRescan, isToWiden, places } from './grow.ts';
-import { erred, isLive, isProvenInSync, isWhole, join } from './join.ts';
+import { isLive, isProvenInSync, isWhole, join } from './join.ts';
 import { isHolding, isSuspensionPending, planSuspension } from './suspension-plan.ts';
 
 /** A leg counts as alive for a decision about another one only when it has worked for this long without a pause. */
@@ -271,7 +271,7 @@ function isFailing(leg: LegFacts, facts: ConnectionFacts): boolean {
 
 function whyFailing(leg: LegFacts, facts: ConnectionFacts): string {
   if (!leg.member) return 'it is no member of the running array';
-  if (erred(leg)) return 'the leg answered with an error';
+  if (hasErred(leg.member) || leg.pathErred) return 'the leg answered with an error';
   if (!leg.desired) return 'it no longer belongs to the volume';
   if (leg.recorded && !isWhole(leg.member)) return 'the record calls it in sync, and md does not';
   if (isLive(leg) && !leg.pathFailed) return `its connection lives, but no I/O ended for ${Math.round(leg.quietMs)} ms`;
@@ -280,7 +280,7 @@ function whyFailing(leg: LegFacts, facts: ConnectionFacts): string {
 
 /** The other in-sync members that work: one of them must be left when a leg is dropped. */
 function survivors(facts: ConnectionFacts, dropped: readonly LegFacts[]): LegFacts[] {
-  const isSilent = dropped.some((leg) => leg.desired && !erred(leg));
+  const isSilent = dropped.some((leg) => leg.desired && !leg.pathErred && !(leg.member && hasErred(leg.member)));
   const steadyMs = isSilent ? Math.min(RETURN_MS, facts.legTimeoutMs) : Math.min(STEADY_MS, facts.legTimeoutMs / 2);
   return facts.legs.filter(
     (leg) =>
